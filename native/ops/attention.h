@@ -1,0 +1,67 @@
+// Paged attention over a ragged batch of prefill and decode rows, and the append that feeds it.
+//
+// For one (row, head) the order of every floating-point operation depends only on its position and
+// the window: splits and tiles lie at fixed absolute positions and merge in order.
+#pragma once
+
+#include <cstdint>
+
+#include "../formats.h"
+
+namespace legato {
+
+enum class KVType : int32_t { F32, F16 };
+
+// One layer's share of the KV pool. The inside layout of a block is attention.cpp's own matter.
+struct KVView {
+  uint8_t* pool;         // block 0, start of this layer's share
+  int64_t block_stride;  // bytes from one block to the next
+  int32_t block_size;    // tokens per block, a multiple of 16
+  int32_t kv_heads;
+  int32_t head_dim;
+  KVType type;
+};
+
+// The batch: sequence s owns rows [query_starts[s], query_starts[s+1]), which end at position
+// kv_lengths[s] - 1. block_tables: [sequences, table_stride], -1 where not needed.
+struct Ragged {
+  int32_t sequences;
+  const int32_t* query_starts;
+  const int32_t* kv_lengths;
+  const int32_t* block_tables;
+  int32_t table_stride;
+};
+
+struct AttentionCall {
+  KVView kv;
+  Ragged batch;
+  int32_t heads;       // query heads; a multiple of kv_heads
+  float scale;
+  float soft_cap;      // 0: none
+  int32_t window;      // tokens a row sees, itself included; 0: all
+  const float* q;      // [rows, heads * head_dim], row stride q_stride
+  int64_t q_stride;
+  float* out;          // [rows, heads * head_dim], row stride out_stride
+  int64_t out_stride;
+};
+
+// Bytes that one layer needs in one block.
+int64_t kv_layer_bytes(int32_t block_size, int32_t kv_heads, int32_t head_dim, KVType type);
+
+// Write keys and values of `count` consecutive rows of sequence s, from its row `first` on
+// (0: its first row in the batch). k, v point at the batch's row 0, with the given strides.
+void kv_append(Simd simd, const KVView& kv, const Ragged& batch, int32_t sequence, int32_t first,
+               int32_t count, const float* k, int64_t k_stride, const float* v, int64_t v_stride);
+
+// Work is cut into units that any thread may compute in any order; after a barrier the merge units
+// combine splits. unit counts depend on the batch alone.
+struct AttentionPlan {
+  int32_t units;
+  int32_t merges;
+  int64_t scratch_bytes;  // shared by all units
+};
+AttentionPlan plan_attention(const AttentionCall& call);
+void attention_unit(Simd simd, const AttentionCall& call, int32_t unit, uint8_t* scratch);
+void attention_merge(Simd simd, const AttentionCall& call, int32_t merge, uint8_t* scratch);
+
+}  // namespace legato

@@ -1,0 +1,52 @@
+// y = x Wᵀ over weights repacked into panels of 16 output rows, in any format of formats.h.
+//
+// For one (row, output) the order of every floating-point addition is fixed: the result is the same
+// at any m, any panel range, any thread. Nothing here allocates or synchronises.
+#pragma once
+
+#include <cstdint>
+
+#include "../formats.h"
+
+namespace legato {
+
+constexpr int64_t kPanelRows = 16;     // output rows of one panel
+constexpr int64_t kQuantBlock = 32;    // columns that share an activation scale
+
+// A weight in panel order (KERNELS.md). `data` is 64-byte aligned and stays owned by the caller.
+struct PackedWeight {
+  Format format;
+  int64_t rows;     // outputs; the last panel is padded with zeros
+  int64_t columns;  // inputs
+  const uint8_t* data;
+  int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+};
+
+// Bytes of a packed weight; pack panels [first, last) from the file's bytes. Lossless.
+int64_t packed_bytes(Format format, int64_t rows, int64_t columns);
+void pack_panels(Format format, const uint8_t* source, int64_t rows, int64_t columns, uint8_t* target,
+                 int64_t first_panel, int64_t last_panel);
+
+// Scratch for activations [rows, columns] as their consumers read them: int8 planes with a scale per
+// kQuantBlock columns for block formats, plain f32 for F32/F16/BF16 weights.
+int64_t quantised_bytes(int64_t rows, int64_t columns);
+// Quantise columns [first_column, last_column) (multiples of kQuantBlock) of one row.
+void quantise_row(Simd simd, const float* x, int64_t row, int64_t first_column, int64_t last_column,
+                  int64_t rows, int64_t columns, uint8_t* quantised);
+
+struct LinearCall {
+  const PackedWeight* weight;
+  const uint8_t* quantised;  // from quantise_row; used by block formats
+  const float* x;            // [m, columns] f32, row stride x_stride; used by float formats
+  int64_t x_stride;
+  int64_t m;                 // activation rows
+  const float* bias;         // [rows] or null
+  const float* addend;       // [m, rows], row stride out_stride, added last (residual), or null
+  float* out;                // [m, rows], row stride out_stride
+  int64_t out_stride;
+};
+
+// Compute output panels [first_panel, last_panel) for all m rows.
+void linear(Simd simd, const LinearCall& call, int64_t first_panel, int64_t last_panel);
+
+}  // namespace legato

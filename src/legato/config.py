@@ -1,0 +1,43 @@
+"""Frozen configuration of an engine. A default exists once, here; the CLI and the API read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+KVDType = Literal["f32", "f16"]
+BackendName = Literal["native", "reference"]
+SimdPath = Literal["auto", "avx512", "avx2", "portable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How an engine runs a model. Sizes are counts of tokens, blocks or sequences.
+
+    Attributes:
+        backend: which backend executes the program.
+        simd: instruction-set path of the native backend; "auto" takes the best this CPU has.
+        num_threads: worker threads; 0 means what the affinity mask and cgroup quota allow.
+        max_context: longest prompt + output of one sequence; 0 means what the model was trained on.
+        block_size: tokens per KV block; a multiple of 16.
+        num_kv_blocks: size of the KV pool; 0 means sized from `kv_memory`.
+        kv_memory: bytes for the KV pool; 0 means a share of the memory that is free.
+        kv_dtype: element type of cached keys and values.
+        max_batch_tokens: most token rows in one step (the prefill chunk is bounded by it).
+        max_sequences: most sequences that run at the same time.
+        max_waiting: most requests that wait for admission; one more is refused.
+        prefix_cache: reuse KV blocks of equal prompt prefixes.
+    """
+
+    backend: BackendName = "native"
+    simd: SimdPath = "auto"
+    num_threads: int = 0
+    max_context: int = 0
+    block_size: int = 16
+    num_kv_blocks: int = 0
+    kv_memory: int = 0
+    kv_dtype: KVDType = "f16"
+    max_batch_tokens: int = 512
+    max_sequences: int = 64
+    max_waiting: int = 512
+    prefix_cache: bool = True

@@ -1,0 +1,111 @@
+"""The nouns that every layer shares: what is asked for, and what comes back token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class FinishReason(StrEnum):
+    """Why a sequence ended."""
+
+    STOP = "stop"  # an end-of-sequence token, a stop token or a stop string
+    LENGTH = "length"  # max_tokens or the context limit
+    CANCELLED = "cancelled"  # the caller went away or asked for it
+    ERROR = "error"  # this sequence failed; `TokenEvent.error` says how
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How tokens are chosen and when generation stops.
+
+    The chosen token is argmax(filtered logits + Gumbel noise), the noise being a function of
+    (seed, sample index, position) alone; temperature 0 takes the argmax without noise.
+
+    Attributes:
+        temperature: ≥ 0; 0 is greedy.
+        top_k: keep the k most likely tokens; 0 keeps all.
+        top_p: keep the smallest set whose probability reaches p, in (0, 1].
+        min_p: drop tokens less likely than min_p × the most likely one, in [0, 1].
+        presence_penalty: subtracted once from the logit of every token already in the output.
+        frequency_penalty: subtracted per occurrence in the output.
+        repetition_penalty: > 0; divides positive and multiplies negative logits of tokens
+            already in prompt or output (Keskar et al. 2019, CTRL, equation in section 4.1).
+        logit_bias: token id → value added to its logit.
+        seed: makes the text reproducible under any load; None draws one per request.
+        max_tokens: most tokens to generate; None means up to the context limit.
+        min_tokens: end-of-sequence and stop tokens are masked until this many are generated.
+        stop_token_ids: tokens that end the sequence, besides the model's own.
+        ignore_eos: do not stop at the model's end-of-sequence tokens.
+        stop: strings that end the text; they are not part of it.
+        logprobs: None for none; k ≥ 0 for the chosen token's log-probability and k alternatives,
+            of the model's own distribution (before bias, penalties, temperature and filters).
+        n: how many samples of one prompt.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One prompt to be continued `params.n` times.
+
+    Attributes:
+        id: made by the server, unique among live requests.
+        prompt: token ids, at least one.
+        priority: smaller runs earlier; ties in order of arrival.
+        cache_salt: prefixes are shared only between requests of equal salt.
+    """
+
+    id: str
+    prompt: tuple[int, ...]
+    params: SamplingParams
+    priority: int = 0
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Log-probabilities at one position: of the chosen token, and the k most likely in order."""
+
+    chosen: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEvent:
+    """What one step did for one sample of one request.
+
+    Attributes:
+        index: which of the `n` samples.
+        token_id: the new token, or None when the sequence ended without one (cancelled, error).
+        time_ns: when the step that made the token ended.
+        finish_reason: set on the last event of a sample.
+        cached_tokens: prompt tokens that came from the prefix cache; set on the first event.
+        error: a message fit for the caller, with `finish_reason` ERROR.
+    """
+
+    request_id: str
+    index: int
+    token_id: int | None
+    time_ns: int
+    logprobs: TokenLogprobs | None = None
+    finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+    error: str | None = None
