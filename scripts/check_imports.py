@@ -1,0 +1,77 @@
+"""Imports go one way. The table says what each part may know; anything else is an error."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "legato"
+
+BASE = {"errors", "core", "clock", "config", "tensor"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "core": set(),
+    "clock": set(),
+    "config": set(),
+    "tensor": set(),
+    "dequantize": {"errors", "tensor"},
+    "validate": BASE,
+    "text": {"errors", "core"},
+    "completion": {"errors", "core", "text"},
+    "models": {*BASE, "text", "dequantize"},
+    "program": {*BASE, "models"},
+    "sampling": {*BASE, "backends"},
+    "backends": {*BASE, "program", "models", "dequantize", "sampling", "_native"},
+    "kvcache": {*BASE, "program"},
+    "scheduler": {*BASE, "kvcache", "program"},
+    "cost": {*BASE, "program", "backends", "_native"},
+    "runner": {*BASE, "backends", "scheduler", "kvcache", "program"},
+    "engine": {*BASE, "backends", "kvcache", "program", "runner", "scheduler", "validate"},
+    "async_engine": {*BASE, "engine"},
+    "assemble": {*BASE, "backends", "engine", "kvcache", "models", "program", "text"},
+    "llm": {*BASE, "assemble", "backends", "completion", "engine", "kvcache", "text", "validate"},
+    "metrics": {"errors", "core"},
+    "server": {*BASE, "async_engine", "assemble", "completion", "metrics", "text", "validate"},
+    "bench": {*BASE, "assemble", "engine", "metrics", "program", "cost", "_native"},
+}
+
+
+def part_of(module: str) -> str:
+    """The part that a dotted module below `legato` belongs to; "" for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import of Legato in a file, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "legato":
+            names = [f"legato.{a.name}" for a in node.names]
+            yield from (
+                (node.lineno, n)
+                for n in (names if node.module == "legato" else [node.module or ""])
+            )
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, a.name) for a in node.names if a.name.startswith("legato."))
+
+
+def violations(source: Path = SOURCE) -> list[str]:
+    """One line for every import that the table does not allow."""
+    found = []
+    for path in sorted(source.rglob("*.py")):
+        part = path.relative_to(source).parts[0].removesuffix(".py")
+        if part in ("__init__", "cli"):  # the public surface and the command line see all
+            continue
+        for line, module in imports(path):
+            target = part_of(module)
+            if target != part and target not in ALLOWED.get(part, set()):
+                where = path.relative_to(source.parent)
+                found.append(f"{where}:{line}: {part} must not import {target or 'the package'}")
+    return found
+
+
+if __name__ == "__main__":
+    problems = violations()
+    print("\n".join(problems) or "imports go one way")
+    sys.exit(bool(problems))
