@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -18,6 +19,8 @@ def problem() -> str | None:
     if sys.version_info < (3, 11):
         version = ".".join(map(str, sys.version_info[:2]))
         return f"Python 3.11 or newer is needed, this is {version}: make PYTHON=python3.12 …"
+    if importlib.util.find_spec("ensurepip") is None:
+        return "this Python cannot make virtual environments (Debian: apt install python3-venv)"
     compiler = shlex.split(os.environ.get("CXX", "")) or _first_compiler()
     if not compiler or shutil.which(compiler[0]) is None:
         return "no C++ compiler found: install one (Debian: apt install g++) or set CXX"
