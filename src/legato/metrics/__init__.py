@@ -1,0 +1,1 @@
+"""What is measured and how, defined once for server, bench client and planner. No I/O."""

@@ -1,0 +1,61 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from legato.metrics.prometheus import Endpoint, EngineGauges, Outcome, ServerMetrics
+from legato.metrics.timeline import Timeline
+
+SECOND = 1_000_000_000
+
+
+def samples(metrics: ServerMetrics) -> dict[str, float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        sample.name + "".join(f"|{v}" for v in sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_a_sample_feeds_the_latency_histograms():
+    metrics = ServerMetrics(EngineGauges)
+    metrics.observe_sample(Timeline(0, [SECOND, 2 * SECOND, 5 * SECOND]))
+    found = samples(metrics)
+    assert found["legato_ttft_seconds_sum"] == 1.0
+    assert found["legato_tbt_seconds_count"] == 2
+    assert found["legato_tbt_seconds_sum"] == 4.0
+    assert found["legato_e2e_seconds_sum"] == 5.0
+    assert found["legato_output_tokens_total"] == 3
+
+
+def test_gauges_are_read_at_the_scrape():
+    state = [EngineGauges(running=2, blocks_total=10)]
+    metrics = ServerMetrics(lambda: state[0])
+    assert samples(metrics)["legato_sequences_running"] == 2
+    state[0] = EngineGauges(running=0, blocks_total=10)
+    found = samples(metrics)
+    assert found["legato_sequences_running"] == 0
+    assert found["legato_kv_blocks"] == 10
+
+
+def test_every_label_value_comes_from_an_enum():
+    metrics = ServerMetrics(EngineGauges)
+    for endpoint in Endpoint:
+        for outcome in Outcome:
+            metrics.count_call(endpoint, outcome)
+    calls = [name for name in samples(metrics) if name.startswith("legato_calls_total")]
+    assert len(calls) == len(Endpoint) * len(Outcome)
+
+
+def test_two_registries_do_not_share_counts():
+    one, other = ServerMetrics(EngineGauges), ServerMetrics(EngineGauges)
+    one.count_prompt(5, cached=2)
+    assert samples(one)["legato_cached_prompt_tokens_total"] == 2
+    assert samples(other)["legato_prompt_tokens_total"] == 0
+
+
+def test_steps_and_tokenless_samples():
+    metrics = ServerMetrics(EngineGauges)
+    metrics.observe_step(SECOND // 4)
+    metrics.observe_sample(Timeline(0))
+    found = samples(metrics)
+    assert found["legato_engine_step_seconds_sum"] == 0.25
+    assert found["legato_ttft_seconds_count"] == 0
