@@ -1,0 +1,100 @@
+"""The reference backend: numpy, fp32 on dequantised weights. Readable before fast.
+
+Results of a row do not depend on the rows beside it: `linear` always multiplies tiles of the same
+size, attention works on one row at a time, and all else is elementwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from legato.backends.base import F32, StepInput, StepOutput
+from legato.backends.check import check_step
+from legato.backends.reference_ops import FUNCTIONS, State
+from legato.config import EngineConfig
+from legato.dequantize import dequantize
+from legato.errors import BackendError, CapacityError
+from legato.program.memory import lifetimes
+from legato.program.program import KVLayout, Program
+from legato.sampling.sampler import Sampled, sample
+from legato.tensor import Tensor
+
+
+class ReferenceBackend:
+    """Executes a program op by op. See `legato.backends.base.Backend` for the contract."""
+
+    def __init__(
+        self, program: Program, weights: Mapping[str, Tensor], config: EngineConfig
+    ) -> None:
+        if config.backend != "reference":
+            raise BackendError(f"the reference backend was given a config for {config.backend!r}")
+        self._program = program
+        self._weights = {name: dequantize(weights[name]) for name in program.weights}
+        self._last_use = {name: life.last for name, life in lifetimes(program).items()}
+        self._kv: F32 | None = None
+
+    @property
+    def name(self) -> str:
+        """Always "reference"."""
+        return "reference"
+
+    def allocate_kv(self, num_blocks: int) -> None:
+        """Make the pool: [blocks, layers, 2, block_size, num_kv_heads, head_dim]."""
+        if self._kv is not None:
+            raise BackendError("the KV pool is already allocated")
+        try:
+            self._kv = _empty_pool(self._program.kv, num_blocks)
+        except MemoryError as error:
+            size = num_blocks * self._program.kv.block_bytes
+            raise CapacityError(
+                f"no memory for {num_blocks} KV blocks ({size:,} bytes); ask for fewer"
+            ) from error
+
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy whole blocks pairwise, in the order given."""
+        pool = self._pool()
+        for source, target in zip(sources, targets, strict=True):
+            pool[target] = pool[source]
+
+    def run(self, step: StepInput) -> StepOutput:
+        """Execute the program once; raises BackendError where `step` breaks the contract."""
+        state = State(self._program, self._weights, self._pool(), step)
+        check_step(step, self._program, num_blocks=len(state.kv))
+        live: dict[str, F32] = {}
+        *body, last = self._program.ops
+        for index, op in enumerate(body):
+            result = FUNCTIONS[op.kind](state, op, *(live[name] for name in op.inputs))
+            if result is not None:
+                live[op.outputs[0]] = result
+            for name in op.inputs:
+                if self._last_use[name] == index:
+                    live.pop(name, None)
+        return _output(live[last.inputs[0]], step)
+
+    def close(self) -> None:
+        """Drop weights and KV pool."""
+        self._weights = {}
+        self._kv = None
+
+    def _pool(self) -> F32:
+        if self._kv is None:
+            raise BackendError("the KV pool is not allocated: call allocate_kv first")
+        return self._kv
+
+
+def _empty_pool(kv: KVLayout, num_blocks: int) -> F32:
+    dtype = {2: np.float16, 4: np.float32}[kv.element_bytes]
+    shape = (num_blocks, kv.layers_per_block, 2, kv.block_size, kv.num_kv_heads, kv.head_dim)
+    return np.zeros(shape, dtype)
+
+
+def _output(logits: F32, step: StepInput) -> StepOutput:
+    chosen = _nothing() if step.sampling is None else sample(logits, step.sampling)
+    return StepOutput(**chosen._asdict(), logits=logits if step.want_logits else None)
+
+
+def _nothing() -> Sampled:
+    ids, values = np.empty(0, np.int32), np.empty(0, np.float32)
+    return Sampled(ids, values, ids.reshape(0, 0), values.reshape(0, 0))

@@ -1,0 +1,29 @@
+"""Makes the backend that a configuration names; imports only that one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from legato.backends.base import Backend
+from legato.config import EngineConfig
+from legato.errors import BackendError
+from legato.program.program import Program
+from legato.tensor import Tensor
+
+
+def create_backend(
+    program: Program, weights: Mapping[str, Tensor], config: EngineConfig
+) -> Backend:
+    """A backend of kind `config.backend` for `program` over `weights` (by canonical name).
+
+    Raises BackendError where that backend is unknown or cannot run on this machine.
+    """
+    if config.backend == "reference":
+        from legato.backends.reference import ReferenceBackend
+
+        return ReferenceBackend(program, weights, config)
+    if config.backend == "native":
+        from legato.backends.native import NativeBackend
+
+        return NativeBackend(program, weights, config)
+    raise BackendError(f"unknown backend {config.backend!r}; known: native, reference")
