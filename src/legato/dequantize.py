@@ -60,7 +60,7 @@ def _nibbles(packed: Bytes) -> Bytes:
 
 def _fifth_bits(packed: Bytes) -> Bytes:
     """[blocks, 4] bytes → [blocks, 32]: bit i, moved to the place of value 16."""
-    return np.unpackbits(packed, axis=-1, bitorder="little") << 4
+    return np.unpackbits(packed, axis=-1, bitorder="little") << np.uint8(4)
 
 
 def _f32(blocks: Bytes) -> F32:
@@ -127,8 +127,8 @@ def _q4_k(blocks: Bytes) -> F32:
 def _q5_k(blocks: Bytes) -> F32:
     low = _nibbles(blocks[:, 48:].reshape(-1, 4, 32)).reshape(-1, 8, 32)
     sub_block = np.arange(8, dtype=np.uint8)[None, :, None]
-    fifth = (blocks[:, None, 16:48] >> sub_block) & 1
-    return _k_values(blocks, low | fifth << 4)
+    fifth = (blocks[:, None, 16:48] >> sub_block) & np.uint8(1)
+    return _k_values(blocks, low | fifth << np.uint8(4))
 
 
 def _q6_k(blocks: Bytes) -> F32:

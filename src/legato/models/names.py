@@ -1,19 +1,19 @@
 """Canonical weight names, and which of them an architecture has, with their shapes.
 
-    embed.weight                        [vocab, hidden]
-    layers.{i}.attention_norm.weight    [hidden]
-    layers.{i}.q.weight / .bias         [num_heads * head_dim, hidden] / [num_heads * head_dim]
-    layers.{i}.k.weight / .bias         [num_kv_heads * head_dim, hidden]
-    layers.{i}.v.weight / .bias         [num_kv_heads * head_dim, hidden]
-    layers.{i}.q_norm.weight, .k_norm   [head_dim]
-    layers.{i}.output.weight / .bias    [hidden, num_heads * head_dim]
-    layers.{i}.post_attention_norm.weight [hidden]
-    layers.{i}.ffn_norm.weight          [hidden]
-    layers.{i}.gate.weight, .up.weight  [ffn, hidden]
-    layers.{i}.down.weight              [hidden, ffn]
-    layers.{i}.post_ffn_norm.weight     [hidden]
-    final_norm.weight                   [hidden]
-    head.weight                         [vocab, hidden]    absent where tied_head
+embed.weight                        [vocab, hidden]
+layers.{i}.attention_norm.weight    [hidden]
+layers.{i}.q.weight / .bias         [num_heads * head_dim, hidden] / [num_heads * head_dim]
+layers.{i}.k.weight / .bias         [num_kv_heads * head_dim, hidden]
+layers.{i}.v.weight / .bias         [num_kv_heads * head_dim, hidden]
+layers.{i}.q_norm.weight, .k_norm   [head_dim]
+layers.{i}.output.weight / .bias    [hidden, num_heads * head_dim]
+layers.{i}.post_attention_norm.weight [hidden]
+layers.{i}.ffn_norm.weight          [hidden]
+layers.{i}.gate.weight, .up.weight  [ffn, hidden]
+layers.{i}.down.weight              [hidden, ffn]
+layers.{i}.post_ffn_norm.weight     [hidden]
+final_norm.weight                   [hidden]
+head.weight                         [vocab, hidden]    absent where tied_head
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from legato.models.arch import ArchConfig
 
 def expected_weights(arch: ArchConfig) -> dict[str, tuple[int, ...]]:
     """Name → shape of every weight that `arch` needs, in order of use."""
-    names = {"embed.weight": (arch.vocab_size, arch.hidden_size)}
+    names: dict[str, tuple[int, ...]] = {"embed.weight": (arch.vocab_size, arch.hidden_size)}
     for layer in range(len(arch.layers)):
         names |= {f"layers.{layer}.{k}": shape for k, shape in layer_weights(arch).items()}
     names["final_norm.weight"] = (arch.hidden_size,)

@@ -1,0 +1,90 @@
+"""From a path to a `Model`: every weight named, shaped and accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from legato.errors import ModelFormatError
+from legato.models.arch import ArchConfig
+from legato.models.family import is_ignored, translate
+from legato.models.fields import Fields
+from legato.models.formats.gguf import read_gguf
+from legato.models.model import Model
+from legato.models.names import expected_weights
+from legato.models.registry import gguf_family
+from legato.tensor import Tensor
+from legato.text.source import GGUFVocabulary
+
+MATRIX_ONLY = "norms and biases must be F32, F16 or BF16"
+
+
+def load_model(path: Path) -> Model:
+    """Load a ``.gguf`` file or a folder with config.json and safetensors.
+
+    Weights stay in the file (a memory map) until they are used.
+
+    Raises:
+        ModelFormatError: nothing is there, it is damaged or unsupported, or a tensor is missing,
+            left over, or of a wrong shape or type.
+    """
+    if not path.exists():
+        raise ModelFormatError(f"there is no model at {path}")
+    if path.is_dir():
+        raise ModelFormatError("safetensors folders come next")
+    return _load_gguf(path)
+
+
+def _load_gguf(path: Path) -> Model:
+    file = read_gguf(path)
+    name = Fields(file.metadata).text("general.architecture")
+    family = gguf_family(name)
+    arch = family.from_gguf(Fields(file.metadata, f"{name}."), file.tensors)
+    vocabulary = {k: v for k, v in file.metadata.items() if k.startswith("tokenizer.")}
+    tokens = vocabulary.get("tokenizer.ggml.tokens", [])
+    if isinstance(tokens, list) and len(tokens) > arch.vocab_size:
+        raise ModelFormatError(
+            f"tokenizer.ggml.tokens has {len(tokens)} entries, "
+            f"but 'token_embd.weight' only {arch.vocab_size} rows"
+        )
+    weights = _name_weights(file.tensors, family.gguf_names, family.ignored, arch)
+    return Model(path.stem, path, arch, weights, GGUFVocabulary(vocabulary))
+
+
+def _name_weights(
+    tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    ignored: frozenset[str],
+    arch: ArchConfig,
+) -> dict[str, Tensor]:
+    """Tensors under canonical names, in order of use; all that `arch` needs and no others."""
+    expected = expected_weights(arch)
+    found: dict[str, Tensor] = {}
+    leftover = []
+    for tensor in tensors.values():
+        canonical = translate(tensor.name, names)
+        if canonical in expected:
+            found[canonical] = tensor
+        elif not is_ignored(tensor.name, ignored):
+            leftover.append(tensor.name)
+    if missing := [name for name in expected if name not in found]:
+        raise ModelFormatError(f"missing tensors: {_list(missing)}; is the file complete?")
+    if leftover:
+        raise ModelFormatError(
+            f"tensors that a {arch.family} model does not use: {_list(leftover)}"
+        )
+    return {name: _checked(found[name], name, shape) for name, shape in expected.items()}
+
+
+def _checked(tensor: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    if tensor.shape != shape:
+        raise ModelFormatError(f"tensor {tensor.name!r} has shape {tensor.shape}, not {shape}")
+    if len(shape) == 1 and tensor.format.block != 1:
+        raise ModelFormatError(f"tensor {tensor.name!r} is {tensor.format.name}: {MATRIX_ONLY}")
+    return replace(tensor, name=name)
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
