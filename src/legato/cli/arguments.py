@@ -1,4 +1,4 @@
-"""Arguments that several subcommands share. Defaults and help come from `EngineConfig` itself."""
+"""Arguments that subcommands share. Defaults and help come from the configuration classes."""
 
 from __future__ import annotations
 
@@ -6,57 +6,69 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any
 
 import typer
 
-from legato.config import EngineConfig
 from legato.models.catalogue import DEFAULT_MODEL
 
-ModelArgument = Annotated[
+ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A .gguf file, a safetensors folder, or a known name.")
 ]
 DEFAULT = DEFAULT_MODEL
 
 
-def engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` an option per field of EngineConfig, in place of its `config` parameter."""
+def expand_dataclasses(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter that is a dataclass by one option per field of that class.
+
+    The options' defaults are the fields' defaults and their help is the text in the class's
+    "Attributes:" section, so both exist once.
+    """
     hints = typing.get_type_hints(command, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(command).parameters.items()
-        if name != "config"
-    ]
-    names = {field.name for field in fields(EngineConfig)}
+    parameters: list[inspect.Parameter] = []
+    classes: dict[str, type] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(hints[name]):
+            classes[name] = hints[name]
+            parameters += _field_parameters(hints[name])
+        else:
+            parameters.append(
+                parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            )
 
-    def with_config(**arguments: Any) -> None:
-        chosen = {name: arguments.pop(name) for name in names}
-        command(config=EngineConfig(**chosen), **arguments)
+    def expanded(**arguments: Any) -> None:  # noqa: ANN401 - the parser's own values
+        for name, kind in classes.items():
+            chosen = {f.name: _as_field(f, arguments.pop(f.name)) for f in fields(kind)}
+            arguments[name] = kind(**chosen)
+        command(**arguments)
 
-    with_config.__name__ = command.__name__
-    with_config.__doc__ = command.__doc__
-    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    with_config.__signature__ = inspect.Signature([*keyword_only, *_config_parameters()])  # type: ignore[attr-defined]
-    with_config.__annotations__ = {p.name: p.annotation for p in [*own, *_config_parameters()]}
-    return with_config
+    expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {p.name: p.annotation for p in parameters}
+    return expanded
 
 
-def _config_parameters() -> list[inspect.Parameter]:
-    hints, texts = typing.get_type_hints(EngineConfig), field_texts(EngineConfig)
+def _field_parameters(kind: type) -> list[inspect.Parameter]:
+    hints, texts = typing.get_type_hints(kind), field_texts(kind)
     parameters = []
-    for field in fields(EngineConfig):
+    for field in fields(kind):
         assert field.default is not MISSING, field.name
-        annotation = Annotated[hints[field.name], typer.Option(help=texts[field.name])]
+        several = isinstance(field.default, tuple)
+        hint = list[str] if several else hints[field.name]
         parameters.append(
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=annotation,
+                default=list(field.default) if several else field.default,
+                annotation=Annotated[hint, typer.Option(help=texts[field.name])],
             )
         )
     return parameters
+
+
+def _as_field(field: Field[Any], value: Any) -> Any:  # noqa: ANN401 - a field may hold anything
+    return tuple(value) if isinstance(field.default, tuple) else value
 
 
 def field_texts(documented: type) -> dict[str, str]:
@@ -67,7 +79,7 @@ def field_texts(documented: type) -> dict[str, str]:
 
 
 def repeat_option(arguments: Sequence[str], option: str) -> list[str]:
-    """Write ``--option 1 8 32`` as ``--option 1 --option 8 --option 32``, which the parser knows."""
+    """Write ``--option 1 8 32`` as ``--option 1 --option 8 --option 32``, which click parses."""
     result: list[str] = []
     repeating = False
     for argument in arguments:

@@ -1,0 +1,1 @@
+"""Measuring: the engine in process, and any OpenAI-compatible endpoint over HTTP."""

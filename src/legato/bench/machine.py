@@ -1,0 +1,48 @@
+"""What this machine can do: the ceilings that every figure is read against."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from legato import _native
+
+PROBE_BYTES = 256 << 20  # well beyond any last-level cache
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Measured ceilings. `bandwidth_gb_s`: DRAM read; `int8_gmac_s`: int8 multiply-accumulates."""
+
+    cpu: str
+    threads: int
+    simd: str
+    bandwidth_gb_s: float
+    int8_gmac_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def measure_machine(threads: int) -> Machine:
+    """Measure both ceilings with `threads` threads; takes under a second."""
+    return Machine(
+        cpu=cpu_name(),
+        threads=threads,
+        simd=_native.best_simd(),
+        bandwidth_gb_s=_native.measure_bandwidth(threads, PROBE_BYTES),
+        int8_gmac_s=_native.measure_int8_peak(threads),
+    )
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,108 @@
+"""`legato demo`: serve the default model, ask it one question over HTTP, show the timeline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from legato.cli.arguments import DEFAULT, ModelOption
+from legato.errors import LegatoError
+
+if TYPE_CHECKING:
+    from legato.bench.client import Answer
+
+QUESTION = "What makes a good bread? Answer in a short paragraph."
+TTFT_OBJECTIVE_S = 1.0
+TBT_OBJECTIVE_S = 0.05
+LISTENING = "Legato listens on "
+
+
+def demo(
+    question: Annotated[str, typer.Argument(help="What to ask.")] = QUESTION,
+    model: ModelOption = DEFAULT,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+) -> None:
+    """Serve a model on a free port, ask one question with streaming, print the timeline."""
+    from legato.bench.client import Answer, stream_chat
+    from legato.cli.progress import resolve_with_progress
+    from legato.clock import RealClock
+    from legato.metrics.timeline import Timeline
+
+    path = resolve_with_progress(model)
+    clock = RealClock()
+    with running_server(str(path)) as url:
+        print(f"{url}\n> {question}\n")
+        answer = Answer(Timeline(arrival_ns=clock.now_ns()))
+        body = {
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": max_tokens,
+            "temperature": 0,
+        }
+        for text in stream_chat(f"{url}/v1", body, answer, clock):
+            print(text, end="", flush=True)
+        print("\n")
+    print_timeline(answer)
+
+
+@contextmanager
+def running_server(model: str) -> Iterator[str]:
+    """A `legato serve` of `model` in a process of its own; gives its URL and stops it after."""
+    command = [sys.executable, "-m", "legato", "serve", "--model", model, "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield _listening_url(server)
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _listening_url(server: subprocess.Popen[str]) -> str:
+    assert server.stdout is not None
+    for line in server.stdout:
+        if line.startswith(LISTENING):
+            return line.removeprefix(LISTENING).strip()
+    raise LegatoError(
+        f"the server did not start (exit status {server.wait()}); its reason is above"
+    )
+
+
+def print_timeline(answer: Answer) -> None:
+    """The measured timeline as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from legato.metrics.fluidity import Deadlines
+    from legato.metrics.latency import NS_PER_SECOND
+    from legato.metrics.report import summarize
+
+    timeline = answer.timeline
+    promised = Deadlines(
+        int(TTFT_OBJECTIVE_S * NS_PER_SECOND), int(TBT_OBJECTIVE_S * NS_PER_SECOND)
+    )
+    window = timeline.stamps_ns[-1] - timeline.arrival_ns
+    report = summarize([timeline], window_ns=window, deadlines=lambda _: promised)
+    assert report.ttft_s is not None
+    table = Table(title=f"{report.input_tokens} tokens in, {report.output_tokens} out")
+    for heading in ("TTFT", "TBT p50", "TBT p99", "TPOT", "tokens/s", "fluidity-index"):
+        table.add_column(heading, justify="right")
+    table.add_row(
+        f"{report.ttft_s.p50 * 1e3:.1f} ms",
+        f"{report.tbt_s.p50 * 1e3:.1f} ms" if report.tbt_s else "-",
+        f"{report.tbt_s.p99 * 1e3:.1f} ms" if report.tbt_s else "-",
+        f"{report.tpot_s.p50 * 1e3:.1f} ms" if report.tpot_s else "-",
+        f"{report.output_tokens_per_s:.0f}",
+        f"{report.fluidity_index.p50:.3f}" if report.fluidity_index else "-",
+    )
+    Console().print(table)
+    print(
+        f"objectives: TTFT {TTFT_OBJECTIVE_S:g} s, then a token every {TBT_OBJECTIVE_S * 1e3:g} ms"
+    )
