@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 from legato.errors import ModelFormatError
 from legato.models.arch import ArchConfig, LayerConfig
@@ -39,7 +40,7 @@ class Sizes:
             max_context=self.max_context,
             norm_eps=self.norm_eps,
             activation="silu",
-            attention_scale=self.head_dim**-0.5,
+            attention_scale=1 / sqrt(self.head_dim),
         )
 
 

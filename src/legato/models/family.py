@@ -66,6 +66,7 @@ class Family:
         from_config: config.json → architecture.
         gguf_names, hf_names: names in the file → canonical names, ``{i}`` for the layer.
         ignored: names (``{i}`` again) whose content is in the architecture or not needed.
+        ignored_prefixes: beginnings of such names.
     """
 
     from_gguf: Callable[[Fields, Mapping[str, Tensor]], ArchConfig]
@@ -73,6 +74,12 @@ class Family:
     gguf_names: Mapping[str, str]
     hf_names: Mapping[str, str]
     ignored: frozenset[str] = frozenset()
+    ignored_prefixes: tuple[str, ...] = ()
+
+    def ignores(self, name: str) -> bool:
+        """Whether a tensor of this name may be left over."""
+        general = _LAYER.sub(".{i}.", name, count=1)
+        return general in self.ignored or name.startswith(self.ignored_prefixes)
 
 
 def translate(name: str, names: Mapping[str, str]) -> str | None:
@@ -84,8 +91,3 @@ def translate(name: str, names: Mapping[str, str]) -> str | None:
         return None
     canonical = names.get(_LAYER.sub(".{i}.", name, count=1))
     return canonical and canonical.replace("{i}", layer[1])
-
-
-def is_ignored(name: str, ignored: frozenset[str]) -> bool:
-    """Whether `ignored` names this tensor."""
-    return name in ignored or _LAYER.sub(".{i}.", name, count=1) in ignored

@@ -20,6 +20,10 @@ class Fields:
         self._values = values
         self._prefix = prefix
 
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Fields:
+        """The same with `defaults` for keys that are not there; an explicit null stays."""
+        return Fields({**defaults, **self._values})
+
     def name(self, key: str) -> str:
         """`key` as it is written in the file."""
         return self._prefix + key

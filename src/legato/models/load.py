@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from legato.errors import ModelFormatError
 from legato.models.arch import ArchConfig
-from legato.models.family import is_ignored, translate
+from legato.models.family import Family, translate
 from legato.models.fields import Fields
 from legato.models.formats.gguf import read_gguf
+from legato.models.formats.safetensors import read_safetensors_folder
+from legato.models.formats.strict_json import parse_object
 from legato.models.model import Model
 from legato.models.names import expected_weights
-from legato.models.registry import gguf_family
+from legato.models.registry import gguf_family, hf_family
 from legato.tensor import Tensor
-from legato.text.source import GGUFVocabulary
+from legato.text.source import GGUFVocabulary, TokenizerFolder
 
 MATRIX_ONLY = "norms and biases must be F32, F16 or BF16"
 
@@ -32,8 +35,32 @@ def load_model(path: Path) -> Model:
     if not path.exists():
         raise ModelFormatError(f"there is no model at {path}")
     if path.is_dir():
-        raise ModelFormatError("safetensors folders come next")
+        return _load_folder(path)
     return _load_gguf(path)
+
+
+def _load_folder(folder: Path) -> Model:
+    config = _read_config(folder)
+    if "auto_map" in config:
+        raise ModelFormatError(
+            "config.json has auto_map: the model brings its own Python code, which is never run"
+        )
+    fields = Fields(config)
+    family = hf_family(fields.text("model_type"))
+    arch = family.from_config(fields)
+    tensors = read_safetensors_folder(folder)
+    weights = _name_weights(tensors, family, family.hf_names, arch)
+    return Model(folder.resolve().name, folder, arch, weights, TokenizerFolder(folder))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        text = (folder / "config.json").read_bytes()
+    except OSError as error:
+        raise ModelFormatError(
+            f"config.json in {folder.name} cannot be read: {error.strerror}"
+        ) from None
+    return parse_object(text, "config.json")
 
 
 def _load_gguf(path: Path) -> Model:
@@ -48,26 +75,26 @@ def _load_gguf(path: Path) -> Model:
             f"tokenizer.ggml.tokens has {len(tokens)} entries, "
             f"but 'token_embd.weight' only {arch.vocab_size} rows"
         )
-    weights = _name_weights(file.tensors, family.gguf_names, family.ignored, arch)
+    weights = _name_weights(file.tensors, family, family.gguf_names, arch)
     return Model(path.stem, path, arch, weights, GGUFVocabulary(vocabulary))
 
 
 def _name_weights(
     tensors: Mapping[str, Tensor],
+    family: Family,
     names: Mapping[str, str],
-    ignored: frozenset[str],
     arch: ArchConfig,
 ) -> dict[str, Tensor]:
     """Tensors under canonical names, in order of use; all that `arch` needs and no others."""
     expected = expected_weights(arch)
     found: dict[str, Tensor] = {}
     leftover = []
-    for tensor in tensors.values():
-        canonical = translate(tensor.name, names)
+    for name, tensor in tensors.items():
+        canonical = translate(name, names)
         if canonical in expected:
             found[canonical] = tensor
-        elif not is_ignored(tensor.name, ignored):
-            leftover.append(tensor.name)
+        elif not (canonical == "head.weight" and arch.tied_head) and not family.ignores(name):
+            leftover.append(name)
     if missing := [name for name in expected if name not in found]:
         raise ModelFormatError(f"missing tensors: {_list(missing)}; is the file complete?")
     if leftover:

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from legato.errors import ModelFormatError
-from legato.models import llama
+from legato.models import gemma, llama, qwen
 from legato.models.family import Family
 
-GGUF_FAMILIES: Mapping[str, Family] = {"llama": llama.FAMILY}
-HF_FAMILIES: Mapping[str, Family] = {"llama": llama.FAMILY, "mistral": llama.FAMILY}
+GGUF_FAMILIES: Mapping[str, Family] = {
+    "llama": llama.FAMILY,
+    "qwen2": qwen.QWEN2,
+    "qwen3": qwen.QWEN3,
+    "gemma2": gemma.GEMMA2,
+    "gemma3": gemma.GEMMA3,
+}
+HF_FAMILIES: Mapping[str, Family] = {
+    "llama": llama.FAMILY,
+    "mistral": llama.MISTRAL,
+    "qwen2": qwen.QWEN2,
+    "qwen3": qwen.QWEN3,
+    "gemma2": gemma.GEMMA2,
+    "gemma3": gemma.GEMMA3,
+    "gemma3_text": gemma.GEMMA3,
+}
 
 
 def gguf_family(architecture: str) -> Family:

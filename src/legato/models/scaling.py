@@ -14,27 +14,32 @@ from legato.models.fields import Fields
 from legato.tensor import Tensor
 
 DEFAULT_BASE = 10_000.0
+FACTORS = "rope_freqs.weight"
 
 
 def gguf_rope(
     fields: Fields, tensors: Mapping[str, Tensor], dims: int, style: RopeStyle
 ) -> RopeConfig:
-    """Rope as GGUF metadata ``{architecture}.rope.*`` and ``rope_freqs.weight`` describe it."""
-    kind = fields.text("rope.scaling.type", "none")
-    base = _base(fields, "rope.freq_base")
+    """Rope as GGUF metadata ``{architecture}.rope.*`` and ``rope_freqs.weight`` describe it.
+
+    A factor without a type means linear scaling.
+    """
+    kind = fields.text("rope.scaling.type", "linear")
+    base = rope_base(fields, "rope.freq_base")
     frequencies = rope.plain(dims, base)
-    if "rope_freqs.weight" in tensors:
-        factors = _factors(tensors["rope_freqs.weight"], dims)
-        return RopeConfig(frequencies=rope.divided(frequencies, factors), style=style)
+    if FACTORS in tensors:
+        frequencies = rope.divided(frequencies, _factors(tensors[FACTORS], dims))
     if kind == "linear":
-        factor = fields.number("rope.scaling.factor")
+        factor = fields.number("rope.scaling.factor", 1.0)
         return RopeConfig(frequencies=rope.linear(frequencies, factor), style=style)
-    if kind == "yarn":
-        scaling = _gguf_yarn(fields)
-        frequencies = rope.yarn(dims, base, scaling)
-        return RopeConfig(frequencies=frequencies, style=style, magnitude=scaling.magnitude)
+    if kind == "yarn" and FACTORS not in tensors:
+        yarn = _gguf_yarn(fields)
+        frequencies = rope.yarn(dims, base, yarn)
+        return RopeConfig(frequencies=frequencies, style=style, magnitude=yarn.magnitude)
     if kind != "none":
-        raise fields.error("rope.scaling.type", "supported: none, linear, yarn")
+        raise fields.error(
+            "rope.scaling.type", f"supported: none, linear, yarn (without {FACTORS})"
+        )
     return RopeConfig(frequencies=frequencies, style=style)
 
 
@@ -45,13 +50,15 @@ def config_rope(fields: Fields, dims: int, max_context: int) -> RopeConfig:
     ``rope_parameters``.
     """
     scaling = fields.section("rope_parameters" if fields.has("rope_parameters") else "rope_scaling")
-    base = _base(scaling if scaling.has("rope_theta") else fields, "rope_theta")
+    base = rope_base(scaling if scaling.has("rope_theta") else fields, "rope_theta")
     return scaled_rope(scaling, dims, base, max_context)
 
 
 def scaled_rope(scaling: Fields, dims: int, base: float, max_context: int) -> RopeConfig:
     """Rope with the ``rope_type`` (or ``type``) of an object; plain where it has none."""
     kind = scaling.text("rope_type", scaling.text("type", "default"))
+    if scaling.number("partial_rotary_factor", 1.0) != 1:
+        raise scaling.error("partial_rotary_factor", "rope on a part of the head is not supported")
     frequencies = rope.plain(dims, base)
     if kind == "default":
         return RopeConfig(frequencies=frequencies, style="half")
@@ -59,7 +66,7 @@ def scaled_rope(scaling: Fields, dims: int, base: float, max_context: int) -> Ro
         scaled = rope.linear(frequencies, scaling.number("factor"))
         return RopeConfig(frequencies=scaled, style="half")
     if kind == "llama3":
-        return RopeConfig(frequencies=_llama3(scaling, frequencies), style="half")
+        return RopeConfig(frequencies=_llama3(scaling, frequencies, max_context), style="half")
     if kind == "yarn":
         yarn = _config_yarn(scaling, max_context)
         frequencies = rope.yarn(dims, base, yarn)
@@ -67,8 +74,9 @@ def scaled_rope(scaling: Fields, dims: int, base: float, max_context: int) -> Ro
     raise scaling.error("rope_type", "supported: default, linear, llama3, yarn")
 
 
-def _base(fields: Fields, key: str) -> float:
-    return fields.number(key, DEFAULT_BASE, minimum=1.0)
+def rope_base(fields: Fields, key: str, default: float = DEFAULT_BASE) -> float:
+    """Rope's base, which must be above 1."""
+    return fields.number(key, default, minimum=1.0)
 
 
 def _factors(tensor: Tensor, dims: int) -> list[float]:
@@ -81,9 +89,14 @@ def _factors(tensor: Tensor, dims: int) -> list[float]:
 
 
 def _gguf_yarn(fields: Fields) -> rope.YarnScaling:
+    for key in ("attn_factor", "yarn_attn_factor", "yarn_log_multiplier"):
+        if fields.number(f"rope.scaling.{key}", 1.0) != 1:
+            raise fields.error(f"rope.scaling.{key}", "this form of YaRN is not supported")
     return rope.YarnScaling(
         factor=fields.number("rope.scaling.factor"),
-        original_context=fields.integer("rope.scaling.original_context_length"),
+        original_context=fields.integer(
+            "rope.scaling.original_context_length", fields.integer("context_length")
+        ),
         beta_fast=fields.number("rope.scaling.yarn_beta_fast", 32.0),
         beta_slow=fields.number("rope.scaling.yarn_beta_slow", 1.0),
     )
@@ -103,12 +116,12 @@ def _config_yarn(fields: Fields, max_context: int) -> rope.YarnScaling:
     )
 
 
-def _llama3(fields: Fields, frequencies: rope.Frequencies) -> rope.Frequencies:
+def _llama3(fields: Fields, frequencies: rope.Frequencies, max_context: int) -> rope.Frequencies:
     low = fields.number("low_freq_factor")
     return rope.llama3(
         frequencies,
         factor=fields.number("factor"),
         low_frequency_factor=low,
         high_frequency_factor=fields.number("high_freq_factor", minimum=low),
-        original_context=fields.integer("original_max_position_embeddings"),
+        original_context=fields.integer("original_max_position_embeddings", max_context),
     )

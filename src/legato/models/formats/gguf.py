@@ -15,6 +15,7 @@ import numpy as np
 
 from legato.errors import ModelFormatError
 from legato.models.formats.gguf_metadata import MAX_KEYS, TYPE_NAMES, Cursor, read_metadata
+from legato.models.formats.mapping import map_file
 from legato.tensor import Tensor, WeightFormat
 
 MAX_TENSORS = 1 << 16
@@ -62,26 +63,13 @@ class _TensorInfo:
 def read_gguf(path: Path) -> GGUFFile:
     """Map `path` and check all of its structure.
 
-    The file must not be truncated while it is in use: the kernel then kills the process on the
-    next access to a lost page (SIGBUS), as with every memory map.
-
     Raises:
         ModelFormatError: the file is not well-formed GGUF, or has tensors of unsupported types.
     """
     try:
-        return _parse(path, _map(path))
+        return _parse(path, map_file(path))
     except ModelFormatError as error:
         raise ModelFormatError(f"{path.name} is not a usable GGUF file: {error}") from None
-
-
-def _map(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        raise ModelFormatError("it is empty") from None
-    except OSError as error:
-        raise ModelFormatError(f"it cannot be read: {error.strerror}") from None
 
 
 def _parse(path: Path, data: mmap.mmap) -> GGUFFile:
