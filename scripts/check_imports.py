@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "llm": {*BASE, "assemble", "backends", "completion", "engine", "kvcache", "text", "validate"},
     "metrics": {"errors", "core"},
     "server": {*BASE, "async_engine", "assemble", "completion", "metrics", "text", "validate"},
-    "bench": {*BASE, "assemble", "engine", "metrics", "program", "cost", "_native"},
+    "bench": {*BASE, "assemble", "engine", "llm", "metrics", "program", "cost", "_native"},
 }
 
 

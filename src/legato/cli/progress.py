@@ -18,7 +18,7 @@ from rich.progress import (
 
 
 class ProgressBar:
-    """A `models.fetch.Progress` for people; on a pipe it prints a line per file instead."""
+    """A `models.fetch.Progress` for people; shown only once something has to be fetched."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -33,7 +33,6 @@ class ProgressBar:
         self._task: TaskID | None = None
 
     def __enter__(self) -> ProgressBar:
-        self._bars.start()
         return self
 
     def __exit__(
@@ -50,6 +49,7 @@ class ProgressBar:
 
     def start(self, label: str, total_bytes: int) -> None:
         """A file of `total_bytes` begins."""
+        self._bars.start()  # only now: nothing to fetch, nothing to show
         self._task = self._bars.add_task(label, total=total_bytes or None)
 
     def advance(self, num_bytes: int) -> None:
