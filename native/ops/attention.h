@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "../formats.h"
 
@@ -53,15 +54,34 @@ int64_t kv_layer_bytes(int32_t block_size, int32_t kv_heads, int32_t head_dim, K
 void kv_append(Simd simd, const KVView& kv, const Ragged& batch, int32_t sequence, int32_t first,
                int32_t count, const float* k, int64_t k_stride, const float* v, int64_t v_stride);
 
-// Work is cut into units that any thread may compute in any order; after a barrier the merge units
-// combine splits. unit counts depend on the batch alone.
-struct AttentionPlan {
-  int32_t units;
-  int32_t merges;
-  int64_t scratch_bytes;  // shared by all units
+// A run of consecutive rows of one sequence, and the splits of the cache that they see.
+struct AttentionTile {
+  int32_t sequence;
+  int32_t first_row;    // in the batch
+  int32_t rows;
+  int32_t position;     // of first_row
+  int32_t first_split;
+  int32_t splits;       // splits seen by any of the rows
+  int32_t first_unit;   // units of this tile: kv_heads, times `splits` where it is split
+  int32_t first_merge;  // merges of this tile: kv_heads where it is split, else none
+  int64_t partials;     // offset of its partial results in the scratch, bytes
+  bool split;           // one unit a split (few rows, long context), or one unit for all of them
 };
+
+// How one step's attention is cut into units that any thread may compute in any order; after a
+// barrier the merge units combine splits. It depends on the batch, the window and the numbers of
+// heads: layers that share these share a plan.
+struct AttentionPlan {
+  int32_t units = 0;
+  int32_t merges = 0;         // may be 0
+  int64_t scratch_bytes = 0;  // shared by all units and merges; 64-byte aligned
+  std::vector<AttentionTile> tiles;
+};
+// Throws std::invalid_argument for a head_dim over 512 or heads that do not fit kv_heads.
 AttentionPlan plan_attention(const AttentionCall& call);
-void attention_unit(Simd simd, const AttentionCall& call, int32_t unit, uint8_t* scratch);
-void attention_merge(Simd simd, const AttentionCall& call, int32_t merge, uint8_t* scratch);
+void attention_unit(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t unit,
+                    uint8_t* scratch);
+void attention_merge(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t merge,
+                     uint8_t* scratch);
 
 }  // namespace legato

@@ -1,0 +1,130 @@
+#include "attention.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "attention_kernels.h"
+#include "attention_layout.h"
+
+namespace legato {
+namespace {
+
+// A tile is split over units where its sequence alone would not give this many of them.
+constexpr int32_t kEnoughUnits = 16;
+
+const AttentionKernels& kernels(Simd simd) {
+#if defined(__x86_64__)
+  if (simd == Simd::Avx512) return kAttentionAvx512;
+  if (simd == Simd::Avx2) return kAttentionAvx2;
+#else
+  (void)simd;
+#endif
+  return kAttentionPortable;
+}
+
+void check(const AttentionCall& call) {
+  const int32_t dim = call.kv.head_dim;
+  if (dim <= 0 || dim > kMaxHeadDim) {
+    throw std::invalid_argument("attention: head_dim " + std::to_string(dim) +
+                                " is outside 1.." + std::to_string(kMaxHeadDim));
+  }
+  if (call.kv.kv_heads <= 0 || call.heads % call.kv.kv_heads != 0) {
+    throw std::invalid_argument("attention: " + std::to_string(call.heads) +
+                                " query heads are no multiple of " +
+                                std::to_string(call.kv.kv_heads) + " KV heads");
+  }
+  if (call.kv.block_size <= 0 || call.kv.block_size % kTile != 0) {
+    throw std::invalid_argument("attention: block size " + std::to_string(call.kv.block_size) +
+                                " is no multiple of " + std::to_string(kTile));
+  }
+}
+
+AttentionTile make_tile(const AttentionCall& call, int32_t sequence, int32_t first, int32_t rows) {
+  const Ragged& batch = call.batch;
+  const int32_t end = batch.query_starts[sequence + 1];
+  AttentionTile tile{};
+  tile.sequence = sequence;
+  tile.first_row = first;
+  tile.rows = rows;
+  tile.position = batch.kv_lengths[sequence] - (end - first);
+  const int32_t lowest = call.window > 0 ? std::max(0, tile.position - call.window + 1) : 0;
+  tile.first_split = lowest / kSplit;
+  tile.splits = (tile.position + rows - 1) / kSplit - tile.first_split + 1;
+  return tile;
+}
+
+void add_tile(const AttentionCall& call, AttentionTile tile, bool few, AttentionPlan& plan) {
+  const int32_t kv_heads = call.kv.kv_heads;
+  tile.split = few && tile.splits > 1;
+  tile.first_unit = plan.units;
+  tile.first_merge = plan.merges;
+  tile.partials = plan.scratch_bytes;
+  plan.units += kv_heads * (tile.split ? tile.splits : 1);
+  if (tile.split) {
+    plan.merges += kv_heads;
+    plan.scratch_bytes += static_cast<int64_t>(tile.splits) * tile.rows * call.heads *
+                          partial_floats(call.kv.head_dim) * static_cast<int64_t>(sizeof(float));
+  }
+  plan.tiles.push_back(tile);
+}
+
+// The longest tiles come first: what is left at the end is short.
+void add_sequence(const AttentionCall& call, int32_t sequence, AttentionPlan& plan) {
+  const int32_t start = call.batch.query_starts[sequence];
+  const int32_t rows = call.batch.query_starts[sequence + 1] - start;
+  const int32_t step = rows_at_once(call.heads / call.kv.kv_heads);
+  const int32_t tiles = (rows + step - 1) / step;
+  const bool few = tiles * call.kv.kv_heads < kEnoughUnits;
+  for (int32_t i = tiles - 1; i >= 0; --i) {
+    const int32_t tile_rows = std::min(step, rows - i * step);
+    add_tile(call, make_tile(call, sequence, start + i * step, tile_rows), few, plan);
+  }
+}
+
+// The last tile whose first unit (or merge) is not above `index`.
+const AttentionTile& find_tile(const AttentionPlan& plan, int32_t AttentionTile::*start,
+                               int32_t index) {
+  const auto after = std::upper_bound(
+      plan.tiles.begin(), plan.tiles.end(), index,
+      [start](int32_t wanted, const AttentionTile& tile) { return wanted < tile.*start; });
+  return *(after - 1);
+}
+
+}  // namespace
+
+int64_t kv_layer_bytes(int32_t block_size, int32_t kv_heads, int32_t head_dim, KVType type) {
+  return kv_heads * head_bytes(block_size, head_dim, type);
+}
+
+void kv_append(Simd simd, const KVView& kv, const Ragged& batch, int32_t sequence, int32_t first,
+               int32_t count, const float* k, int64_t k_stride, const float* v, int64_t v_stride) {
+  kernels(simd).append(kv, batch, sequence, first, count, k, k_stride, v, v_stride);
+}
+
+AttentionPlan plan_attention(const AttentionCall& call) {
+  check(call);
+  AttentionPlan plan;
+  const int32_t total = call.batch.query_starts[call.batch.sequences];
+  const int32_t step = rows_at_once(call.heads / call.kv.kv_heads);
+  plan.tiles.reserve(static_cast<size_t>(call.batch.sequences + total / step));
+  for (int32_t s = 0; s < call.batch.sequences; ++s) add_sequence(call, s, plan);
+  return plan;
+}
+
+void attention_unit(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t unit,
+                    uint8_t* scratch) {
+  const AttentionTile& tile = find_tile(plan, &AttentionTile::first_unit, unit);
+  const int32_t inside = unit - tile.first_unit;
+  const int32_t kv_heads = call.kv.kv_heads;
+  const int32_t split = tile.split ? inside / kv_heads : -1;
+  kernels(simd).unit(call, tile, inside % kv_heads, split, scratch);
+}
+
+void attention_merge(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t merge,
+                     uint8_t* scratch) {
+  const AttentionTile& tile = find_tile(plan, &AttentionTile::first_merge, merge);
+  kernels(simd).merge(call, tile, merge - tile.first_merge, scratch);
+}
+
+}  // namespace legato

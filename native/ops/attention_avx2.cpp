@@ -1,0 +1,9 @@
+#define LEGATO_VECTOR_AVX2
+#include "attention_append.h"
+#include "attention_kernels.h"
+
+namespace legato {
+
+const AttentionKernels kAttentionAvx2 = {append, unit, merge};
+
+}  // namespace legato

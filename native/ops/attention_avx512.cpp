@@ -1,0 +1,9 @@
+#define LEGATO_VECTOR_AVX512
+#include "attention_append.h"
+#include "attention_kernels.h"
+
+namespace legato {
+
+const AttentionKernels kAttentionAvx512 = {append, unit, merge};
+
+}  // namespace legato

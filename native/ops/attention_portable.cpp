@@ -1,0 +1,9 @@
+#define LEGATO_VECTOR_PORTABLE
+#include "attention_append.h"
+#include "attention_kernels.h"
+
+namespace legato {
+
+const AttentionKernels kAttentionPortable = {append, unit, merge};
+
+}  // namespace legato

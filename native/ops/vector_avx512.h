@@ -1,0 +1,127 @@
+// Sixteen f32 or i32 lanes over AVX-512F. Included through vector.h alone.
+#pragma once
+
+#include <immintrin.h>
+
+namespace legato {
+namespace {
+
+struct Floats {
+  __m512 v;
+};
+struct Ints {
+  __m512i v;
+};
+struct Mask {
+  __mmask16 v;
+};
+
+inline Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline void store(float* p, Floats a) { _mm512_storeu_ps(p, a.v); }
+inline Floats splat(float x) { return {_mm512_set1_ps(x)}; }
+inline Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Floats operator-(Floats a, Floats b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Floats operator/(Floats a, Floats b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// The second operand where either is NaN.
+inline Floats maximum(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Floats minimum(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline Floats round_even(Floats a) { return {_mm512_roundscale_ps(a.v, 8)}; }
+
+inline Floats load_half(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline void store_half(uint16_t* p, Floats a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, 8));
+}
+
+inline Ints load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store(int32_t* p, Ints a) { _mm512_storeu_si512(p, a.v); }
+inline Ints splat(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline Ints operator+(Ints a, Ints b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline Ints operator-(Ints a, Ints b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline Ints operator^(Ints a, Ints b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline Ints operator&(Ints a, Ints b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline Ints operator|(Ints a, Ints b) { return {_mm512_or_si512(a.v, b.v)}; }
+template <int kBits>
+inline Ints shift_left(Ints a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kBits>  // zeros come in
+inline Ints shift_right(Ints a) {
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+inline Ints bits(Floats a) { return {_mm512_castps_si512(a.v)}; }
+inline Floats as_floats(Ints a) { return {_mm512_castsi512_ps(a.v)}; }
+inline Ints to_ints(Floats a) { return {_mm512_cvtps_epi32(a.v)}; }
+inline Floats to_floats(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
+
+// Unsigned 32 x 32 -> 64 bits.
+inline void multiply_wide(Ints a, Ints b, Ints& high, Ints& low) {
+  const __m512i even = _mm512_mul_epu32(a.v, b.v);
+  const __m512i odd =
+      _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), _mm512_srli_epi64(b.v, 32));
+  high.v = _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+  low.v = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+}
+
+inline Mask operator<(Floats a, Floats b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Mask operator<=(Floats a, Floats b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+inline Mask operator==(Floats a, Floats b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+inline Mask is_nan(Floats a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
+inline Mask operator<(Ints a, Ints b) { return {_mm512_cmplt_epi32_mask(a.v, b.v)}; }
+inline Mask operator==(Ints a, Ints b) { return {_mm512_cmpeq_epi32_mask(a.v, b.v)}; }
+inline Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
+inline Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
+inline bool any(Mask m) { return m.v != 0; }
+inline Mask mask_of_bits(uint32_t low_16_bits) { return {static_cast<__mmask16>(low_16_bits)}; }
+inline uint32_t bits_of_mask(Mask m) { return m.v; }
+inline Floats select(Mask m, Floats yes, Floats no) {
+  return {_mm512_mask_blend_ps(m.v, no.v, yes.v)};
+}
+inline Ints select(Mask m, Ints yes, Ints no) {
+  return {_mm512_mask_blend_epi32(m.v, no.v, yes.v)};
+}
+
+// Rows of four counters' words become words in counter order: lane 4b + r of out q is word r of
+// the counter that lane 4b + q held.
+inline void transpose_quads(Ints words[4]) {
+  const __m512i a = _mm512_unpacklo_epi32(words[0].v, words[1].v);
+  const __m512i b = _mm512_unpackhi_epi32(words[0].v, words[1].v);
+  const __m512i c = _mm512_unpacklo_epi32(words[2].v, words[3].v);
+  const __m512i d = _mm512_unpackhi_epi32(words[2].v, words[3].v);
+  words[0].v = _mm512_unpacklo_epi64(a, c);
+  words[1].v = _mm512_unpackhi_epi64(a, c);
+  words[2].v = _mm512_unpacklo_epi64(b, d);
+  words[3].v = _mm512_unpackhi_epi64(b, d);
+}
+
+// Write the lanes of the mask side by side and return their number; may write all 16 lanes.
+// (The memory form of the instruction is microcoded on Zen 4.)
+inline int compress(float* p, Floats a, Mask m) {
+  _mm512_storeu_ps(p, _mm512_maskz_compress_ps(m.v, a.v));
+  return __builtin_popcount(m.v);
+}
+inline int compress(int32_t* p, Ints a, Mask m) {
+  _mm512_storeu_si512(p, _mm512_maskz_compress_epi32(m.v, a.v));
+  return __builtin_popcount(m.v);
+}
+
+// Eight f64 lanes twice: sums that must not round.
+struct Doubles {
+  __m512d low, high;
+};
+inline Doubles zero_doubles() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+inline Doubles operator+(Doubles a, Floats b) {
+  const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(b.v), 1));
+  return {_mm512_add_pd(a.low, _mm512_cvtps_pd(_mm512_castps512_ps256(b.v))),
+          _mm512_add_pd(a.high, _mm512_cvtps_pd(high))};
+}
+inline void store(double* p, Doubles a) {
+  _mm512_storeu_pd(p, a.low);
+  _mm512_storeu_pd(p + 8, a.high);
+}
+
+}  // namespace
+}  // namespace legato
