@@ -6,7 +6,6 @@ score. So every split of a piece into two pieces is a merge, ranked by the score
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf
 
 from tokenizers import Tokenizer as RustTokenizer
@@ -40,7 +39,7 @@ def sentencepiece_bpe(fields: TokenizerFields) -> RustTokenizer:
     unknown = fields.token_id("unknown_token_id")
     model = BPE(
         vocab,
-        list(_merges(fields)),
+        _merges(fields),
         unk_token=None if unknown is None else fields.tokens[unknown],
         fuse_unk=True,
         byte_fallback=TokenType.BYTE in fields.types,
@@ -55,15 +54,16 @@ def sentencepiece_bpe(fields: TokenizerFields) -> RustTokenizer:
     return encoder
 
 
-def _merges(fields: TokenizerFields) -> Iterator[tuple[str, str]]:
+def _merges(fields: TokenizerFields) -> list[tuple[str, str]]:
     """Every way to join two pieces into a third, best first; the longest left part wins ties."""
     ranked = _ranked_pieces(fields)
     known = set(ranked)
-    for piece in ranked:
-        for cut in range(len(piece) - 1, 0, -1):
-            left = piece[:cut]
-            if left in known and piece[cut:] in known:
-                yield left, piece[cut:]
+    return [
+        (left, right)
+        for piece in ranked
+        for cut in range(len(piece) - 1, 0, -1)
+        if (left := piece[:cut]) in known and (right := piece[cut:]) in known
+    ]
 
 
 def _ranked_pieces(fields: TokenizerFields) -> list[str]:
