@@ -1,0 +1,219 @@
+"""Paged attention against a loop over rows and heads in f64, and its bitwise invariances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from legato.program.program import Program
+from legato.tensor import Tensor
+from op.programs import attention_program, kv_layout
+from op.steps import Part, make_step
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """Layers of random q, k, v; the op's output width is the vocabulary."""
+
+    num_heads: int = 4
+    kv_heads: int = 2
+    dim: int = 16
+    windows: Sequence[int | None] = (None,)
+    soft_cap: float | None = None
+    element_bytes: int = 4
+    sharpness: float = 1.0
+
+    @property
+    def vocab(self) -> int:
+        return self.num_heads * self.dim
+
+    def tables(self, layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(layer)
+        q = self.sharpness * rng.standard_normal((self.vocab, self.vocab))
+        k, v = rng.standard_normal((2, self.vocab, self.kv_heads * self.dim))
+        return q.astype(np.float32), k.astype(np.float32), v.astype(np.float32)
+
+    def program(self) -> tuple[Program, dict[str, Tensor]]:
+        kv = kv_layout(self.windows, self.kv_heads, self.dim, self.element_bytes)
+        return attention_program(
+            [self.tables(layer) for layer in range(len(self.windows))],
+            kv,
+            num_heads=self.num_heads,
+            scale=self.dim**-0.5,
+            soft_cap=self.soft_cap,
+        )
+
+    def expected(self, tokens: np.ndarray) -> np.ndarray:
+        return sum(self._layer(i, w, tokens) for i, w in enumerate(self.windows))
+
+    def _layer(self, layer: int, window: int | None, tokens: np.ndarray) -> np.ndarray:
+        q, k, v = (t[tokens].astype(np.float64) for t in self.tables(layer))
+        out = np.empty_like(q)
+        for p in range(len(tokens)):
+            first = 0 if window is None else max(0, p - window + 1)
+            for head in range(self.num_heads):
+                kv_head = head * self.kv_heads // self.num_heads
+                mine = slice(head * self.dim, (head + 1) * self.dim)
+                shared = slice(kv_head * self.dim, (kv_head + 1) * self.dim)
+                scores = k[first : p + 1, shared] @ q[p, mine] * self.dim**-0.5
+                if self.soft_cap is not None:
+                    scores = self.soft_cap * np.tanh(scores / self.soft_cap)
+                weights = np.exp(scores - scores.max())
+                out[p, mine] = weights @ v[first : p + 1, shared] / weights.sum()
+        return out
+
+
+CASES = {
+    "multi-head": AttentionCase(num_heads=2, kv_heads=2),
+    "three to one": AttentionCase(num_heads=9, kv_heads=3, dim=64),
+    "four to one": AttentionCase(num_heads=4, kv_heads=1, dim=32),
+    "wide heads": AttentionCase(num_heads=2, kv_heads=1, dim=256),
+    "head size 80": AttentionCase(num_heads=2, kv_heads=2, dim=80),
+    "window of a token": AttentionCase(windows=(1,)),
+    "window within a block": AttentionCase(windows=(7,)),
+    "window over blocks": AttentionCase(windows=(40,)),
+    "soft cap": AttentionCase(soft_cap=2.0, sharpness=4.0),
+    "sharp": AttentionCase(sharpness=60.0),
+    "two groups": AttentionCase(windows=(20, None)),
+    "three groups of two": AttentionCase(windows=(20, 20, None, 20, 20, None)),
+    "f16 cache": AttentionCase(element_bytes=2),
+    "everything": AttentionCase(9, 3, 64, (33, None), 5.0, 2, 3.0),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request) -> AttentionCase:
+    return request.param
+
+
+def random_tokens(case: AttentionCase, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, case.vocab, count)
+
+
+def tables_for(program: Program, count: int, seed: int = 0) -> list[list[int]]:
+    """Scrambled blocks for `count` tokens, different ones in each group."""
+    groups, width = len(program.kv.groups), -(-count // program.kv.block_size)
+    blocks = np.random.default_rng(seed).permutation(128)[: groups * width]
+    return blocks.reshape(groups, width).tolist()
+
+
+def in_chunks(backend, tokens: np.ndarray, tables, sizes: Sequence[int]) -> np.ndarray:
+    """Logits of all tokens, fed in steps of the given sizes."""
+    ends = np.cumsum(sizes)
+    assert ends[-1] == len(tokens)
+    parts = [
+        Part(tokens[end - size : end], int(end - size), tables)
+        for end, size in zip(ends, sizes, strict=True)
+    ]
+    return np.concatenate([backend.run(make_step([part])).logits for part in parts])
+
+
+def test_attention_is_the_softmax_average_of_values(make_backend, case):
+    program, tensors = case.program()
+    tokens = random_tokens(case, 70)
+    actual = in_chunks(make_backend(program, tensors), tokens, tables_for(program, 70), [70])
+    tolerance = 1e-5 if case.element_bytes == 4 else 4e-3 * max(1, case.sharpness)
+    np.testing.assert_allclose(actual, case.expected(tokens), rtol=tolerance, atol=tolerance)
+
+
+def test_chunked_prefill_and_decode_give_the_same_bits(make_backend, case):
+    program, tensors = case.program()
+    tokens = random_tokens(case, 70)
+    whole, chunked, single = (
+        in_chunks(make_backend(program, tensors), tokens, tables_for(program, 70, seed), sizes)
+        for seed, sizes in enumerate(([70], [1, 16, 31, 22], [1] * 70))
+    )
+    np.testing.assert_array_equal(chunked, whole)
+    np.testing.assert_array_equal(single, whole)
+
+
+def test_neighbours_in_the_batch_change_no_bit(make_backend, case):
+    """A decode row, a chunk in mid-prompt and a fresh prompt, together and each alone."""
+    program, tensors = case.program()
+    lengths, pasts = (34, 50, 12), (33, 20, 0)
+    prompts = [random_tokens(case, count, seed) for seed, count in enumerate(lengths)]
+    every = np.array(tables_for(program, 16 * 12)).reshape(len(program.kv.groups), 3, 4)
+
+    together, alone = make_backend(program, tensors), make_backend(program, tensors)
+    for backend in (together, alone):
+        for s, past in enumerate(pasts):
+            if past:
+                backend.run(make_step([Part(prompts[s][:past], 0, every[:, s].tolist())]))
+    parts = [
+        Part(prompt[past:], past, every[:, s].tolist())
+        for s, (prompt, past) in enumerate(zip(prompts, pasts, strict=True))
+    ]
+    batch = together.run(make_step(parts)).logits
+    separate = np.concatenate([alone.run(make_step([part])).logits for part in parts])
+    np.testing.assert_array_equal(batch, separate)
+
+
+@pytest.mark.parametrize("windows", [(None,), (40,)])
+def test_threads_change_no_bit(make_backend, windows):
+    case = AttentionCase(windows=windows)
+    program, tensors = case.program()
+    tokens = random_tokens(case, 200)
+    one, two = (
+        in_chunks(
+            make_backend(program, tensors, num_threads=threads),
+            tokens,
+            tables_for(program, 200),
+            [150, 50],
+        )
+        for threads in (1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_long_context_is_exact(make_backend):
+    case = AttentionCase(num_heads=3, kv_heads=1, dim=32)
+    program, tensors = case.program()
+    tokens = random_tokens(case, 500)
+    actual = in_chunks(
+        make_backend(program, tensors), tokens, tables_for(program, 500), [300, 199, 1]
+    )
+    np.testing.assert_allclose(actual, case.expected(tokens), rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_behind_the_window_are_not_needed(make_backend):
+    case = AttentionCase(windows=(20,))
+    program, tensors = case.program()
+    backend = make_backend(program, tensors)
+    tokens = random_tokens(case, 70)
+    table = tables_for(program, 70)[0]
+    in_chunks(backend, tokens[:64], [table], [64])
+    moved_past = [-1, -1, *table[2:]]  # row 64 sees positions 45 on
+    actual = backend.run(make_step([Part(tokens[64:], 64, [moved_past])])).logits
+    expected = case.expected(tokens)[64:]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sequences_share_prefix_blocks(make_backend):
+    case = AttentionCase()
+    program, tensors = case.program()
+    backend = make_backend(program, tensors)
+    prompt, (left, right) = random_tokens(case, 32), random_tokens(case, 2, seed=1)
+    backend.run(make_step([Part(prompt, 0, [[5, 9]])]))
+    forks = [Part([left], 32, [[5, 9, 1]]), Part([right], 32, [[5, 9, 2]])]
+    actual = backend.run(make_step(forks)).logits
+    for row, token in zip(actual, (left, right), strict=True):
+        expected = case.expected(np.append(prompt, token))[-1]
+        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_copied_blocks_hold_the_same_keys_and_values(make_backend, case):
+    program, tensors = case.program()
+    backend = make_backend(program, tensors)
+    tokens = random_tokens(case, 30)
+    tables = tables_for(program, 32)
+    used = [block for table in tables for block in table]
+    free = [block for block in range(128) if block not in used][: len(used)]
+    copies = np.array(free).reshape(len(tables), -1).tolist()
+    in_chunks(backend, tokens[:29], tables, [29])
+    backend.copy_blocks(used, free)
+    original = backend.run(make_step([Part(tokens[29:], 29, tables)])).logits
+    copied = backend.run(make_step([Part(tokens[29:], 29, copies)])).logits
+    np.testing.assert_array_equal(copied, original)
