@@ -59,6 +59,21 @@ def embed_program(table: Tensor) -> tuple[Program, dict[str, Tensor]]:
     return _finish(builder, x), tensors
 
 
+def head_program(rows: np.ndarray, head: np.ndarray) -> tuple[Program, dict[str, Tensor]]:
+    """Logits at token t: head [vocab, width] times row t of `rows` [vocab, width]."""
+    tensors = {
+        name: f32_tensor(name, values)
+        for name, values in (("rows", rows), ("head", head), ("cached", np.zeros((len(rows), 16))))
+    }
+    builder = ProgramBuilder(tensors, kv=kv_layout(), vocab_size=len(head), max_context=MAX_CONTEXT)
+    x = builder.add(OpKind.EMBED, "hidden", weights=("rows",))
+    _append(builder, 0, "cached", "cached")
+    taken = builder.add(OpKind.TAKE_ROWS, "taken", x)
+    logits = builder.add(OpKind.LINEAR, "logits", taken, weights=("head",))
+    builder.add(OpKind.SAMPLE, "sample", logits)
+    return builder.finish(), tensors
+
+
 def attention_program(
     layers: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     kv: KVLayout,

@@ -25,7 +25,7 @@ class Sampled(NamedTuple):
 def sample(logits: F32, sampling: SamplingInput) -> Sampled:
     """Choose a token for each row of `logits` [R, vocab].
 
-    A row whose logits hold a NaN, or whose every token is forbidden, gets token −1.
+    A row whose logits hold a NaN or +inf, or whose every token is forbidden, gets token −1.
     """
     rows = len(logits)
     width = max(0, int(sampling.num_logprobs.max(initial=0)))
@@ -45,7 +45,7 @@ def sample(logits: F32, sampling: SamplingInput) -> Sampled:
 def choose(logits: F32, sampling: SamplingInput, row: int) -> int:
     """The token of one row: argmax of filtered logits + noise, ties to the lowest id."""
     adjusted = adjust(logits, sampling, row)
-    if np.isnan(logits).any() or not np.isfinite(adjusted.max()):
+    if not (_has_choice(logits) and _has_choice(adjusted)):
         return NO_TOKEN
     if sampling.temperature[row] == 0:
         return int(np.argmax(adjusted))
@@ -88,9 +88,14 @@ def truncate(logits: F32, sampling: SamplingInput, row: int) -> F32:
     return logits
 
 
+def _has_choice(logits: F32) -> bool:
+    """Some token is allowed and nothing is NaN or +inf (max carries a NaN along)."""
+    return bool(np.isfinite(logits.max()))
+
+
 def _fill_logprobs(result: Sampled, logits: F32, row: int, alternatives: int) -> None:
     """Log-probabilities of the model's own distribution, from the unmodified logits."""
-    if np.isnan(logits).any():
+    if not _has_choice(logits):
         return
     logprobs = filters.log_softmax(logits)
     token = result.token_ids[row]
