@@ -1,0 +1,137 @@
+"""The app: routes, middlewares, and the errors that routing makes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from legato import __version__
+from legato.errors import LegatoError
+from legato.metrics.prometheus import ServerMetrics
+from legato.server.calls import CallMiddleware
+from legato.server.errors import ApiError, ErrorBody, to_api_error
+from legato.server.generate import generation_routes
+from legato.server.guard import GuardMiddleware
+from legato.server.health import health, ready
+from legato.server.lifecycle import Lifecycle
+from legato.server.models import check_model, model_card, served_names
+from legato.server.openapi import add_bodies
+from legato.server.respond import json_response
+from legato.server.responses import Health, Model, ModelList, Ready, Version
+from legato.server.service import Service
+from legato.server.settings import ServerSettings
+
+logger = logging.getLogger("legato.server")
+DESCRIPTION = "An LLM inference server that plays every token on time. OpenAI-compatible."
+
+
+def create_app(
+    service: Service,
+    settings: ServerSettings,
+    *,
+    lifecycle: Lifecycle | None = None,
+    metrics: ServerMetrics | None = None,
+) -> FastAPI:
+    """The HTTP app that serves `service`.
+
+    Args:
+        service: the model.
+        settings: limits and policy.
+        lifecycle: shared with whoever shuts the server down.
+        metrics: shared with whoever else observes something, such as the engine's steps.
+    """
+    lifecycle = lifecycle or Lifecycle()
+    metrics = metrics or ServerMetrics(lambda: service.source.status().gauges)
+    app = FastAPI(
+        title="Legato",
+        version=__version__,
+        description=DESCRIPTION,
+        redirect_slashes=False,
+        redoc_url=None,
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
+    app.include_router(generation_routes(service, settings, metrics))
+    app.include_router(_model_routes(service, settings))
+    app.include_router(_operation_routes(service, settings, lifecycle, metrics))
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ApiError, _on_error)
+    app.add_exception_handler(LegatoError, _on_error)
+    app.add_middleware(GuardMiddleware, settings=settings, lifecycle=lifecycle)
+    app.add_middleware(CallMiddleware, metrics=metrics)
+    add_bodies(app)
+    return app
+
+
+def _model_routes(service: Service, settings: ServerSettings) -> APIRouter:
+    router = APIRouter()
+    served = served_names(service, settings)
+
+    @router.get("/v1/models", response_model=ModelList)
+    async def list_models() -> Response:
+        """The models that are served."""
+        cards = [model_card(service, name) for name in served]
+        return json_response({"object": "list", "data": cards})
+
+    @router.get("/v1/models/{name:path}", response_model=Model)
+    async def show_model(name: str) -> Response:
+        """One model."""
+        check_model(name, served)
+        return json_response(model_card(service, name))
+
+    return router
+
+
+def _operation_routes(
+    service: Service, settings: ServerSettings, lifecycle: Lifecycle, metrics: ServerMetrics
+) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/health", responses={200: {"model": Health}, 503: {"model": Health}})
+    async def show_health() -> Response:
+        """Whether the engine makes progress; 503 when it has stopped or stalls."""
+        return _json(*health(service.source.status(), settings))
+
+    @router.get("/ready", responses={200: {"model": Ready}, 503: {"model": Ready}})
+    async def show_ready() -> Response:
+        """Whether new requests are taken."""
+        return _json(*ready(service, lifecycle))
+
+    @router.get("/version", response_model=Version)
+    async def show_version() -> Response:
+        """What runs here."""
+        return json_response({"name": "legato", "version": __version__})
+
+    @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
+    async def show_metrics() -> Response:
+        """The Prometheus text format."""
+        return Response(metrics.render(), media_type=metrics.content_type)
+
+    return router
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body), status, media_type="application/json")
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    failure = to_api_error(error)
+    if failure.code == "internal":
+        logger.error("a request failed", exc_info=error)
+    return failure.response()
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What routing refuses: unknown paths and wrong methods."""
+    assert isinstance(error, HTTPException)
+    message = {
+        404: "there is no such path; see /docs for those that are",
+        405: "this path does not take this method",
+    }.get(error.status_code, "the request cannot be served")
+    headers = dict(error.headers or {})
+    return ApiError(error.status_code, message, headers=headers).response()

@@ -1,0 +1,63 @@
+"""POST /v1/completions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from legato.server.answer import identity
+from legato.server.fields import PromptItem
+from legato.server.generation import Generation, Piece
+from legato.server.openai_logprobs import completion_logprobs
+from legato.server.prepare import completion_requests
+from legato.server.protocol import CompletionRequest
+from legato.server.service import Service
+from legato.server.shape import Choice, Shape, encode_text
+
+
+class CompletionShape(Shape):
+    """Text chunks; the last one of a choice has its finish reason. `echoes`: a text per choice."""
+
+    def __init__(
+        self, body: CompletionRequest, generation: Generation, model: str, echoes: list[str]
+    ) -> None:
+        super().__init__(body, generation, identity("cmpl", "text_completion", model))
+        self._echoes = echoes
+
+    def document_choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        """A choice of the JSON document."""
+        return {
+            "index": index,
+            "text": self._echoes[index] + choice.text,
+            "logprobs": completion_logprobs(choice.logprobs) if self.has_logprobs else None,
+            "finish_reason": choice.finish_reason,
+        }
+
+    def chunks_of(self, piece: Piece, tail: str) -> str:
+        """The event that carries `piece`."""
+        text = self._echoes[piece.choice] + piece.text if piece.first else piece.text
+        reason = "null" if piece.finish_reason is None else f'"{piece.finish_reason}"'
+        rest = (
+            f'"text": {encode_text(text)}, "logprobs": {self._logprobs(piece)}, '
+            f'"finish_reason": {reason}'
+        )
+        return self.chunk(piece.choice, rest, tail)
+
+    def _logprobs(self, piece: Piece) -> str:
+        if not self.has_logprobs:
+            return "null"
+        return json.dumps(completion_logprobs(piece.logprobs))
+
+
+async def answer_completion(
+    service: Service, body: CompletionRequest, arrival_ns: int
+) -> CompletionShape:
+    """The answer to `body`, not yet started."""
+    generation = Generation(service, await completion_requests(service, body), arrival_ns)
+    prompts = [_echo(service, item) if body.echo else "" for item in body.prompt]
+    echoes = [prompt for prompt in prompts for _ in range(body.n)]
+    return CompletionShape(body, generation, body.model, echoes)
+
+
+def _echo(service: Service, item: PromptItem) -> str:
+    return item if isinstance(item, str) else service.tokenizer.decode(item)

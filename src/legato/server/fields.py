@@ -1,0 +1,177 @@
+"""The field types that JSON Schema alone cannot say: parsed, bounded, worded by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import PlainValidator, WithJsonSchema
+
+MAX_STOPS = 4
+MAX_STOP_LENGTH = 1024
+MAX_STOP_TOKENS = 64
+MAX_BIASES = 1024
+MAX_METADATA = 16
+MAX_PROMPTS = 128
+TOKEN_ID_LIMIT = 2**31
+
+PromptItem = str | tuple[int, ...]
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and 0 <= value < TOKEN_ID_LIMIT
+
+
+def parse_stop(value: object) -> tuple[str, ...]:
+    """One string or up to four, none empty."""
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise ValueError("must be a string or a list of strings")
+    if len(stops) > MAX_STOPS:
+        raise ValueError(f"may hold at most {MAX_STOPS} strings")
+    if not all(0 < len(stop) <= MAX_STOP_LENGTH for stop in stops):
+        raise ValueError(f"strings must have 1 to {MAX_STOP_LENGTH} characters")
+    return tuple(stops)
+
+
+def parse_stop_tokens(value: object) -> tuple[int, ...]:
+    """A list of token ids."""
+    if not isinstance(value, list) or not all(map(_is_id, value)):
+        raise ValueError("must be a list of token ids")
+    if len(value) > MAX_STOP_TOKENS:
+        raise ValueError(f"may hold at most {MAX_STOP_TOKENS} ids")
+    return tuple(value)
+
+
+def parse_logit_bias(value: object) -> dict[int, float]:
+    """Token ids, written as strings, to biases in [-100, 100]."""
+    if not isinstance(value, dict):
+        raise ValueError("must map token ids to biases")
+    if len(value) > MAX_BIASES:
+        raise ValueError(f"may hold at most {MAX_BIASES} token ids")
+    return {_bias_id(key): _bias(bias) for key, bias in value.items()}
+
+
+def _bias_id(key: str) -> int:
+    canonical = key.isascii() and key.isdigit() and len(key) <= 10 and str(int(key)) == key
+    if not canonical or not _is_id(int(key)):
+        raise ValueError("keys must be token ids written as decimal strings")
+    return int(key)
+
+
+def _bias(value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -100 <= value <= 100:
+        return float(value)
+    raise ValueError("biases must be numbers from -100 to 100")
+
+
+def parse_metadata(value: object) -> dict[str, str]:
+    """Up to 16 pairs: keys of up to 64 characters, values of up to 512."""
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError("must map strings to strings")
+    if len(value) > MAX_METADATA:
+        raise ValueError(f"may hold at most {MAX_METADATA} pairs")
+    if any(len(key) > 64 or len(text) > 512 for key, text in value.items()):
+        raise ValueError("keys may have 64 and values 512 characters")
+    return value
+
+
+def parse_prompt(value: object) -> tuple[PromptItem, ...]:
+    """Text, token ids, a list of texts, or a list of token id lists; none of them empty."""
+    if isinstance(value, str) or (isinstance(value, list) and value and _is_number(value[0])):
+        return (_prompt_item(value),)
+    if not isinstance(value, list) or not value:
+        raise ValueError("must be a text, token ids, or a list of either, and not empty")
+    if len(value) > MAX_PROMPTS:
+        raise ValueError(f"may hold at most {MAX_PROMPTS} prompts")
+    items = tuple(_prompt_item(item) for item in value)
+    if len({type(item) for item in items}) > 1:
+        raise ValueError("must not mix texts and token ids")
+    return items
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _prompt_item(item: object) -> PromptItem:
+    if isinstance(item, str) and item:
+        return item
+    if not isinstance(item, list) or not item:
+        raise ValueError("must be a text, token ids, or a list of either, and not empty")
+    if not all(type(token) is int for token in item):
+        raise ValueError("token ids must be integers")
+    if not all(map(_is_id, item)):
+        raise ValueError("token id out of range")
+    return tuple(item)
+
+
+def join_parts(value: object) -> object:
+    """Join content given as text parts; other kinds of part are not supported yet."""
+    if not isinstance(value, list):
+        return value
+    return "".join(map(_part_text, value))
+
+
+def _part_text(part: object) -> str:
+    if not isinstance(part, dict):
+        raise ValueError("parts must be objects")
+    kind, text = part.get("type"), part.get("text")
+    if kind in ("image_url", "input_audio", "file", "refusal"):
+        raise ValueError(f"{kind} parts are not supported yet; send text")
+    if kind != "text" or part.keys() != {"type", "text"} or not isinstance(text, str):
+        raise ValueError("parts must be {type: 'text', text: a string}")
+    return text
+
+
+_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_TEXT = {"type": "string", "minLength": 1}
+_STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_LENGTH}
+
+StopStrings = Annotated[
+    tuple[str, ...],
+    PlainValidator(parse_stop),
+    WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
+]
+StopTokenIds = Annotated[
+    tuple[int, ...],
+    PlainValidator(parse_stop_tokens),
+    WithJsonSchema({**_IDS, "minItems": 0, "maxItems": MAX_STOP_TOKENS}),
+]
+LogitBias = Annotated[
+    dict[int, float],
+    PlainValidator(parse_logit_bias),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^(0|[1-9][0-9]*)$"},
+            "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+            "maxProperties": MAX_BIASES,
+        }
+    ),
+]
+Metadata = Annotated[
+    dict[str, str],
+    PlainValidator(parse_metadata),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"maxLength": 64},
+            "additionalProperties": {"type": "string", "maxLength": 512},
+            "maxProperties": MAX_METADATA,
+        }
+    ),
+]
+Prompt = Annotated[
+    tuple[PromptItem, ...],
+    PlainValidator(parse_prompt),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _TEXT,
+                _IDS,
+                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MAX_PROMPTS},
+                {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MAX_PROMPTS},
+            ]
+        }
+    ),
+]

@@ -1,0 +1,183 @@
+"""One call's answer as it grows: token events in, pieces of text with their choice out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from legato.completion import LogprobEntry, SampleText
+from legato.core import FinishReason, Request, TokenEvent
+from legato.metrics.timeline import Timeline
+from legato.server.errors import ApiError, internal_error, unavailable
+from legato.server.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one event added to one choice. `first` marks the choice's first piece."""
+
+    choice: int
+    text: str
+    logprobs: tuple[LogprobEntry, ...]
+    finish_reason: FinishReason | None
+    first: bool
+
+
+@dataclass(slots=True)
+class _Sample:
+    text: SampleText
+    timeline: Timeline
+    started: bool = False
+    finished: bool = False
+
+
+@dataclass(slots=True)
+class Generation:
+    """The samples of one or several requests that together answer one HTTP call.
+
+    Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, and
+    how many prompt tokens came from the prefix cache.
+    """
+
+    service: Service
+    requests: Sequence[Request]
+    arrival_ns: int
+    samples: list[_Sample] = field(init=False)
+    _open: int = field(init=False)
+    _cached: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cached = [0] * len(self.requests)
+        self.samples = [
+            _Sample(
+                SampleText(self.service.tokenizer, request.params),
+                Timeline(self.arrival_ns, prompt_tokens=len(request.prompt)),
+            )
+            for request in self.requests
+            for _ in range(request.params.n)
+        ]
+        self._open = len(self.samples)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice has ended."""
+        return self._open == 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts; a prompt counts once, however many samples it has."""
+        return sum(len(request.prompt) for request in self.requests)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that came from the prefix cache."""
+        return sum(self._cached)
+
+    @property
+    def timelines(self) -> list[Timeline]:
+        """One timeline per choice."""
+        return [sample.timeline for sample in self.samples]
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """The answer, piece by piece. Closing it cancels whatever still runs.
+
+        Raises:
+            ApiError: a sample failed, or was cancelled by the server.
+            LegatoError: what the source raised instead of a first event.
+        """
+        if self.requests[0].params.max_tokens == 0:
+            for choice in range(len(self.samples)):
+                self._open -= 1
+                yield Piece(choice, "", (), FinishReason.LENGTH, True)
+            return
+        async with aclosing(self._events()) as events:
+            async for which, event in events:
+                piece = self._take(which, event)
+                if piece is not None:
+                    yield piece
+                if self.finished:
+                    return
+        raise internal_error()
+
+    def _events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
+        """Events with the number of their request."""
+        if len(self.requests) == 1:
+            return _single(self.service, self.requests[0])
+        return _merged(self.service, self.requests)
+
+    def _take(self, which: int, event: TokenEvent) -> Piece | None:
+        choice = which * self.requests[which].params.n + event.index
+        sample = self.samples[choice]
+        if sample.finished:
+            return None
+        _raise_failure(event)
+        self._cached[which] = max(self._cached[which], event.cached_tokens)
+        if event.token_id is not None:
+            sample.timeline.stamp(self.service.clock.now_ns())
+        delta = sample.text.push(event)
+        first, sample.started = not sample.started, True
+        sample.finished = delta.finish_reason is not None
+        self._open -= sample.finished
+        if not (first or delta.text or delta.logprobs or sample.finished):
+            return None
+        return Piece(choice, delta.text, delta.logprobs, delta.finish_reason, first)
+
+
+def _raise_failure(event: TokenEvent) -> None:
+    if event.finish_reason is FinishReason.ERROR:
+        raise ApiError(500, event.error or "generation failed", code="generation_failed")
+    if event.finish_reason is FinishReason.CANCELLED:
+        raise unavailable("the server ended this answer early", "cancelled")
+
+
+async def _single(
+    service: Service, request: Request
+) -> AsyncGenerator[tuple[int, TokenEvent], None]:
+    async with aclosing(_closable(service.source.generate(request))) as events:
+        async for event in events:
+            yield 0, event
+
+
+async def _closable(events: AsyncIterator[TokenEvent]) -> AsyncGenerator[TokenEvent, None]:
+    """`events` as a generator: closing it closes the source's own, at once."""
+    try:
+        async for event in events:
+            yield event
+    finally:
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _merged(
+    service: Service, requests: Sequence[Request]
+) -> AsyncGenerator[tuple[int, TokenEvent], None]:
+    """The events of several requests in order of arrival. The first error ends them all."""
+    queue: asyncio.Queue[tuple[int, TokenEvent] | Exception | None] = asyncio.Queue()
+
+    async def pump(which: int, request: Request) -> None:
+        try:
+            async with aclosing(_closable(service.source.generate(request))) as events:
+                async for event in events:
+                    queue.put_nowait((which, event))
+            queue.put_nowait(None)
+        except Exception as error:
+            queue.put_nowait(error)
+
+    tasks = [asyncio.create_task(pump(*numbered)) for numbered in enumerate(requests)]
+    try:
+        running = len(tasks)
+        while running:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,220 @@
+"""What a generation request may say: every field is honoured, or refused by name.
+
+Strict types: "10", true and 1.5 are no integers, NaN and infinity are no numbers. Null is the
+same as leaving an optional field out. `refusals.py` words the errors.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.config import JsonDict, JsonValue
+
+from legato.server.fields import (
+    LogitBias,
+    Metadata,
+    Prompt,
+    StopStrings,
+    StopTokenIds,
+    join_parts,
+)
+
+INT32 = 2**31 - 1
+MAX_N = 128
+MAX_LOGPROBS = 20
+DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of the completions endpoint
+
+_ANNOTATIONS: tuple[str, ...] = ("title", "description", "default")
+_NULL: JsonDict = {"type": "null"}
+Salt = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[!-~]*$")]
+UserName = Annotated[str, StringConstraints(max_length=256)]
+
+
+def _allow_null(schema: JsonDict) -> None:
+    """Say in the schema what `Strict` does: null leaves an optional field out."""
+    required = schema.get("required", [])
+    properties = schema["properties"]
+    assert isinstance(required, list)
+    assert isinstance(properties, dict)
+    for name in properties.keys() - set(required):
+        properties[name] = _nullable(properties[name])
+
+
+def _nullable(schema: JsonValue) -> JsonDict:
+    assert isinstance(schema, dict)
+    outside = {key: schema[key] for key in _ANNOTATIONS if key in schema}
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    kinds = inside.get("anyOf", [inside])
+    assert isinstance(kinds, list)
+    return {**outside, "anyOf": [*(kind for kind in kinds if kind != _NULL), _NULL]}
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused, types are not converted, null means the default."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        frozen=True,
+        json_schema_extra=_allow_null,
+    )
+    refused: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        required = {name for name, field in cls.model_fields.items() if field.is_required()}
+        known = cls.model_fields.keys() | cls.refused
+        return {
+            key: value
+            for key, value in data.items()
+            if value is not None or key in required or key not in known
+        }
+
+
+class StreamOptions(Strict):
+    """What a stream carries besides the text."""
+
+    include_usage: bool = Field(False, description="A last chunk with the usage.")
+    include_obfuscation: Literal[False] = Field(False, description="Padding is never sent.")
+
+
+class TextFormat(Strict):
+    """Free text, the only format so far."""
+
+    type: Literal["text"]
+
+
+class GenerationRequest(Strict):
+    """What chat and completions have in common."""
+
+    model: str = Field(min_length=1, max_length=256, description="A name from /v1/models.")
+    n: int = Field(1, ge=1, le=MAX_N, description="Samples of the prompt.")
+    max_tokens: int | None = Field(None, ge=1, le=INT32, description="Most tokens to generate.")
+    temperature: float = Field(1.0, ge=0, le=2, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling.")
+    presence_penalty: float = Field(0.0, ge=-2, le=2, description="Per token in the output.")
+    frequency_penalty: float = Field(0.0, ge=-2, le=2, description="Per occurrence.")
+    logit_bias: LogitBias = Field(default_factory=dict, description="Token id to added logit.")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="Makes the text reproducible.")
+    stop: StopStrings = Field((), description="Up to 4 strings that end the text.")
+    stream: bool = Field(False, description="Server-sent events.")
+    stream_options: StreamOptions | None = Field(None, description="Only with stream.")
+    user: UserName | None = Field(None, description="Written to the request's log record.")
+    metadata: Metadata = Field(
+        default_factory=dict, description="Up to 16 short strings, sent back in `legato.metadata`."
+    )
+    top_k: int = Field(0, ge=-1, le=INT32 - 1, description="0 and -1 keep all tokens.")
+    min_p: float = Field(0.0, ge=0, le=1, description="Relative to the likeliest token.")
+    repetition_penalty: float = Field(1.0, ge=0.01, le=10, description="1 is none (CTRL).")
+    min_tokens: int = Field(0, ge=0, le=INT32, description="No end before this many tokens.")
+    ignore_eos: bool = Field(False, description="Go on after an end-of-sequence token.")
+    stop_token_ids: StopTokenIds = Field((), description="Up to 64 token ids that end the text.")
+    priority: int = Field(0, ge=-INT32, le=INT32, description="Smaller runs earlier.")
+    cache_salt: Salt | None = Field(None, description="Prefixes are shared within one salt.")
+    response_format: TextFormat | None = Field(None, description="Only text so far.")
+    store: Literal[False] = Field(False, description="Answers are never stored.")
+    service_tier: Literal["auto", "default"] = Field("auto", description="There is one tier.")
+
+    refused: ClassVar[frozenset[str]] = frozenset(
+        {"prompt_logprobs", "allowed_token_ids", "bad_words", "prompt_cache_key", "best_of"}
+        | {"safety_identifier", "chat_template", "chat_template_kwargs", "prompt_embeds"}
+        | {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
+    )
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """Most tokens to generate; None means up to the context limit."""
+        return self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """None for none, else how many alternatives beside the chosen token."""
+        raise NotImplementedError
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class Message(Strict):
+    """One turn of a conversation. `developer` is another word for `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(join_parts)] = Field(
+        json_schema_extra={
+            "type": "string",
+            "description": "Text, or a list of {type: 'text', text: …} parts, which are joined.",
+        }
+    )
+
+    refused: ClassVar[frozenset[str]] = frozenset(
+        {"name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal", "annotations"}
+    )
+
+
+class ChatRequest(GenerationRequest):
+    """POST /v1/chat/completions."""
+
+    messages: tuple[Message, ...] = Field(
+        min_length=1, max_length=10_000, strict=False, description="The conversation so far."
+    )
+    max_completion_tokens: int | None = Field(
+        None, ge=1, le=INT32, description="The newer name of max_tokens; give one of them."
+    )
+    logprobs: bool = Field(False, description="Log-probabilities of the chosen tokens.")
+    top_logprobs: int | None = Field(
+        None, ge=0, le=MAX_LOGPROBS, description="Alternatives per token; needs logprobs."
+    )
+    modalities: tuple[Literal["text"]] = Field(
+        ("text",), strict=False, description="Only text so far."
+    )
+
+    refused: ClassVar[frozenset[str]] = GenerationRequest.refused | {
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
+        *("audio", "prediction", "reasoning_effort", "verbosity", "web_search_options"),
+        *("add_generation_prompt", "continue_final_message", "echo", "moderation"),
+    }
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """Most tokens to generate; None means up to the context limit."""
+        return self.max_tokens if self.max_tokens is not None else self.max_completion_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """None for none, else how many alternatives beside the chosen token."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+class CompletionRequest(GenerationRequest):
+    """POST /v1/completions."""
+
+    prompt: Prompt = Field(description="Text, token ids, or a list of either.")
+    max_tokens: int | None = Field(
+        DEFAULT_COMPLETION_TOKENS, ge=0, le=INT32, description="Most tokens; 0 needs echo."
+    )
+    logprobs: int | None = Field(
+        None, ge=0, le=MAX_LOGPROBS, description="Log-probabilities and alternatives per token."
+    )
+    echo: bool = Field(False, description="The text starts with the prompt; not with logprobs.")
+
+    refused: ClassVar[frozenset[str]] = GenerationRequest.refused | {"suffix"}
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """None for none, else how many alternatives beside the chosen token."""
+        return self.logprobs

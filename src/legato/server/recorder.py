@@ -1,0 +1,37 @@
+"""Puts what a generation did into the metrics and the call's record, however it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from legato.metrics.prometheus import Outcome, ServerMetrics
+from legato.server.calls import Call
+from legato.server.generation import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """A context around a running generation."""
+
+    generation: Generation
+    metrics: ServerMetrics
+    call: Call
+
+    def __enter__(self) -> None:
+        """Nothing is recorded before the end."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Record; once a stream has begun its status no longer says how it ended."""
+        if isinstance(error, Exception) and self.call.status is not None:
+            self.call.outcome = Outcome.ERROR
+        timelines = self.generation.timelines
+        self.call.output_tokens = sum(timeline.output_tokens for timeline in timelines)
+        self.metrics.count_prompt(self.generation.prompt_tokens, self.generation.cached_tokens)
+        for timeline in timelines:
+            self.metrics.observe_sample(timeline)

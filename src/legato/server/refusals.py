@@ -1,0 +1,103 @@
+"""Validation of a body against its model, and the words of a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from legato.server.body import quote
+from legato.server.errors import ApiError, bad_request
+from legato.server.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    GenerationRequest,
+    Message,
+)
+
+R = TypeVar("R", bound=GenerationRequest)
+
+
+def validate(model: type[R], body: dict[str, Any]) -> R:
+    """`body` as a `model`; ApiError 400 names the field that cannot be honoured."""
+    try:
+        request = model.model_validate(body)
+    except ValidationError as error:
+        raise _refusal(model, error) from None
+    for check in _CHECKS:
+        check(request)
+    return request
+
+
+def _refusal(model: type[GenerationRequest], error: ValidationError) -> ApiError:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+    if unknown:
+        return _unknown_fields(model, unknown)
+    param = field_path(details[0]["loc"])
+    return bad_request(f"{quote(param)}: {_words(details[0])}", param)
+
+
+def _unknown_fields(model: type[GenerationRequest], details: list[ErrorDetails]) -> ApiError:
+    first = details[0]["loc"]
+    param = field_path(first)
+    refused = Message.refused if first[0] == "messages" else model.refused
+    if first[-1] in refused:
+        return bad_request(f"{quote(param)} is not supported yet", param, "unsupported_field")
+    names = ", ".join(quote(field_path(detail["loc"])) for detail in details[:8])
+    return bad_request(f"unknown fields: {names}", param, "unknown_field")
+
+
+def field_path(location: tuple[int | str, ...]) -> str:
+    """Where an error is, such as ``messages[2].content`` or ``stream_options.include_usage``."""
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return path.removeprefix(".")[:64].encode(errors="replace").decode()
+
+
+def _words(detail: ErrorDetails) -> str:
+    return detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _min_tokens(request: GenerationRequest) -> None:
+    wanted = request.wanted_tokens
+    if wanted is not None and request.min_tokens > wanted:
+        raise bad_request(f"min_tokens is larger than the {wanted} tokens wanted", "min_tokens")
+
+
+def _stream_options(request: GenerationRequest) -> None:
+    if request.stream_options is not None and not request.stream:
+        raise bad_request("stream_options needs stream: true", "stream_options")
+
+
+def _one_token_limit(request: GenerationRequest) -> None:
+    if not isinstance(request, ChatRequest) or request.max_tokens is None:
+        return
+    if request.max_completion_tokens not in (None, request.max_tokens):
+        raise bad_request(
+            "max_tokens and max_completion_tokens differ; give one of them", "max_tokens"
+        )
+
+
+def _top_logprobs(request: GenerationRequest) -> None:
+    if isinstance(request, ChatRequest) and request.top_logprobs and not request.logprobs:
+        raise bad_request("top_logprobs needs logprobs: true", "top_logprobs")
+
+
+def _echo(request: GenerationRequest) -> None:
+    if not isinstance(request, CompletionRequest):
+        return
+    if request.max_tokens == 0 and not request.echo:
+        raise bad_request("max_tokens: 0 needs echo: true", "max_tokens")
+    if request.echo and request.logprobs is not None:
+        raise bad_request("echo together with logprobs is not supported yet", "echo")
+
+
+_CHECKS: tuple[Callable[[GenerationRequest], None], ...] = (
+    _min_tokens,
+    _stream_options,
+    _one_token_limit,
+    _top_logprobs,
+    _echo,
+)

@@ -1,0 +1,115 @@
+"""Sending: JSON and server-sent events, and noticing that nobody listens any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from legato.server.errors import to_api_error
+
+T = TypeVar("T")
+DONE = b"data: [DONE]\n\n"
+logger = logging.getLogger("legato.server")
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection; whatever it asked for has been cancelled."""
+
+
+class SlowReaderError(Exception):
+    """The client takes nothing from its stream; it is cut off so that it holds no memory."""
+
+
+def json_response(document: dict[str, Any]) -> Response:
+    """A 200 with `document`."""
+    return Response(json.dumps(document), media_type="application/json")
+
+
+def event(document: dict[str, Any]) -> bytes:
+    """One server-sent event."""
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`, but cancel it as soon as the client is gone.
+
+    Raises:
+        ClientGoneError: the client went away first; `work` has ended when this is raised.
+    """
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGoneError
+        return task.result()
+    finally:
+        task.cancel()
+        watcher.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream(Response):
+    """A 200 whose body is `first` and then every chunk of `rest`.
+
+    An error in `rest` becomes one last event with OpenAI's error object, and the stream ends
+    without [DONE]. When the client goes away `rest` is closed, which cancels the generation.
+    """
+
+    def __init__(
+        self, first: bytes, rest: AsyncGenerator[bytes, None], write_timeout: float
+    ) -> None:
+        super().__init__(
+            status_code=200,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            media_type="text/event-stream",
+        )
+        del self.headers["content-length"]
+        self._first = first
+        self._rest = rest
+        self._write_timeout = write_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send everything, or stop when the client is gone."""
+        await until_disconnect(receive, self._send_all(send))
+
+    async def _send_all(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        async with aclosing(self._rest):
+            await send(start)
+            await self._write(send, self._first)
+            try:
+                async for chunk in self._rest:
+                    await self._write(send, chunk)
+            except SlowReaderError:
+                raise
+            except Exception as error:
+                await self._write(send, failure_event(error))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, send: Send, chunk: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._write_timeout):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            raise SlowReaderError from None
+
+
+def failure_event(error: Exception) -> bytes:
+    """The event that ends a stream which failed."""
+    failure = to_api_error(error)
+    if failure.code == "internal":
+        logger.error("a stream failed", exc_info=error)
+    return event(failure.body())

@@ -1,0 +1,193 @@
+"""The answers, as models: they make the OpenAPI schema, and tests hold the answers to them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Finish = Literal["stop", "length"]
+
+
+class Answer(BaseModel):
+    """Exactly these fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CachedTokens(Answer):
+    """Where the prompt's tokens came from."""
+
+    cached_tokens: int
+
+
+class Usage(Answer):
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class Timing(Answer):
+    """Milliseconds, measured in the server; null without tokens (TPOT: with only one)."""
+
+    ttft_ms: float | None
+    tpot_ms: float | None
+    total_ms: float | None
+
+
+class Extension(Answer):
+    """What OpenAI's answer has no place for."""
+
+    timing: Timing
+    metadata: dict[str, str] | None = None
+
+
+class TokenLogprob(Answer):
+    """A token with its log-probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ChosenLogprob(TokenLogprob):
+    """The token that came, and the likeliest ones at its place."""
+
+    top_logprobs: list[TokenLogprob]
+
+
+class ChatLogprobs(Answer):
+    """Log-probabilities of a chat choice."""
+
+    content: list[ChosenLogprob]
+    refusal: None
+
+
+class AssistantMessage(Answer):
+    """The answer's text."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class ChatChoice(Answer):
+    """One sample."""
+
+    index: int
+    message: AssistantMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: Finish
+
+
+class ChatDelta(Answer):
+    """What a chunk adds; empty on the chunk with the finish reason."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChatChunkChoice(Answer):
+    """What a chunk adds to one sample."""
+
+    index: int
+    delta: ChatDelta
+    logprobs: ChatLogprobs | None
+    finish_reason: Finish | None
+
+
+class CompletionLogprobs(Answer):
+    """Log-probabilities of a completions choice, one list entry per token."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class CompletionChoice(Answer):
+    """One sample, or in a stream what a chunk adds to it."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None
+    finish_reason: Finish | None
+
+
+class Identified(Answer):
+    """What every answer starts with."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+class ChatCompletion(Identified):
+    """The answer of /v1/chat/completions."""
+
+    object: Literal["chat.completion"]
+    choices: list[ChatChoice]
+    usage: Usage
+    legato: Extension
+
+
+class ChatCompletionChunk(Identified):
+    """One event of a chat stream. `legato` is on the last one."""
+
+    object: Literal["chat.completion.chunk"]
+    choices: list[ChatChunkChoice]
+    usage: Usage | None = None
+    legato: Extension | None = None
+
+
+class Completion(Identified):
+    """The answer of /v1/completions, and one event of its stream."""
+
+    object: Literal["text_completion"]
+    choices: list[CompletionChoice]
+    usage: Usage | None = None
+    legato: Extension | None = None
+
+
+class Model(Answer):
+    """A model that is served."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int
+
+
+class ModelList(Answer):
+    """All models that are served."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Health(Answer):
+    """Whether the engine makes progress."""
+
+    status: Literal["ok", "stalled", "stopped"]
+    last_step_age_s: float
+    oldest_waiting_s: float
+    running: int
+    waiting: int
+
+
+class Ready(Answer):
+    """Whether new requests are taken."""
+
+    ready: bool
+
+
+class Version(Answer):
+    """What runs here."""
+
+    name: Literal["legato"]
+    version: str

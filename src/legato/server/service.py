@@ -1,0 +1,67 @@
+"""What the server needs from the rest of Legato, as small protocols. It never sees the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from legato.clock import Clock, RealClock
+from legato.core import Request, TokenEvent
+from legato.metrics.prometheus import EngineGauges
+from legato.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """How a token source is doing. `alive` is False once no request can ever be answered."""
+
+    alive: bool = True
+    gauges: EngineGauges = field(default_factory=EngineGauges)
+
+
+class TokenSource(Protocol):
+    """Answers a request with token events; closing the iterator cancels the request.
+
+    The first event raises what refuses the request: InvalidRequestError, CapacityError,
+    OverloadedError, EngineStoppedError.
+    """
+
+    def generate(self, request: Request) -> AsyncIterator[TokenEvent]:
+        """The events of all `request.params.n` samples, each ending with a finish reason."""
+        ...
+
+    def status(self) -> SourceStatus:
+        """The state now; cheap."""
+        ...
+
+
+class PromptRenderer(Protocol):
+    """A chat template: the text that a conversation becomes."""
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The prompt that asks for the assistant's next turn."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One model, ready to be served.
+
+    Attributes:
+        model: the name under which it is served.
+        source: makes the tokens.
+        tokenizer: text to token ids and back.
+        template: its chat template; None refuses chat.
+        max_context: most tokens of prompt and output together.
+        created: Unix time shown by /v1/models.
+        clock: stamps arrivals and deliveries.
+    """
+
+    model: str
+    source: TokenSource
+    tokenizer: Tokenizer
+    template: PromptRenderer | None
+    max_context: int
+    created: int
+    clock: Clock = field(default_factory=RealClock)

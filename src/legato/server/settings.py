@@ -1,0 +1,36 @@
+"""How the server serves. A default exists once, here; the CLI reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Limits and policy of one server. Sizes in bytes, times in seconds.
+
+    Attributes:
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        api_keys: whoever has one may call; empty leaves the server open.
+        model_aliases: further names under which the model answers.
+        allowed_hosts: Host header names that are served; empty serves any.
+        max_body: largest request body; a larger one is refused with 413.
+        body_timeout: a body must have arrived within this time, else 408.
+        max_json_depth: deepest nesting of arrays and objects in a body.
+        stall_after: /health reports 503 when work waits and no step ended for this long.
+        write_timeout: a reader that takes nothing for this long is cut off.
+        grace: after SIGTERM, running answers may go on for this long.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_keys: tuple[str, ...] = ()
+    model_aliases: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    max_body: int = 10_000_000
+    body_timeout: float = 30.0
+    max_json_depth: int = 64
+    stall_after: float = 60.0
+    write_timeout: float = 60.0
+    grace: float = 30.0
