@@ -29,7 +29,7 @@ _GEMMA = {"activation": "gelu_tanh", "embed_scale": 8.0, "post_norms": True, "ti
 # What `tiny_model` can be asked for: one entry for each family and each of its quirks.
 VARIATIONS: Mapping[str, Mapping[str, Any]] = {
     "llama": {"layers": layers(None, None, rope_config=rope(style="interleaved"))},
-    "llama_tied": {"tied_head": True, "num_heads": 3, "num_kv_heads": 1},
+    "llama_tied": {"tied_head": True, "num_heads": 6, "num_kv_heads": 2},
     "mistral": {"layers": layers(24, 24)},
     "partial_rope": {"layers": layers(None, None, rope_config=rope(dims=8))},
     "qwen2": {"family": "qwen2", "qkv_bias": True, "tied_head": True},

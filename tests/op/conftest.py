@@ -88,6 +88,13 @@ def make_backend(request: pytest.FixtureRequest) -> Iterator[BackendFactory]:
         yield factory
 
 
+@pytest.fixture
+def make_reference() -> Iterator[BackendFactory]:
+    factory = _Factory(EngineConfig(backend="reference"))
+    with factory.stack:
+        yield factory
+
+
 Rows = Callable[[tuple[Program, dict[str, Tensor]], int], np.ndarray]
 
 

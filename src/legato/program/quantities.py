@@ -8,10 +8,11 @@ from itertools import groupby
 
 def format_quantity(value: float) -> str:
     """Three digits and a decimal prefix: 134515008 → "135 M"."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}" if value < 1000 * factor else f"{value:.3g} "
-    return f"{value:.3g} "
+    for prefix in ("", "k", "M", "G"):
+        if value < 999.5:  # above, three digits would round to 1e+03
+            return f"{value:.3g} {prefix}"
+        value /= 1000
+    return f"{value:.3g} T"
 
 
 def format_bytes(value: float) -> str:

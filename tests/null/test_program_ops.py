@@ -1,0 +1,106 @@
+"""The cost side of the op table, against counts made by hand."""
+
+from __future__ import annotations
+
+from math import prod
+
+import pytest
+
+from legato.program.build import build_program
+from legato.program.ops import OPS, Cost, StepShape, op_cost, step_cost
+from legato.program.program import OpKind, Program
+from legato.tensor import WeightFormat
+from model.tiny import VARIATIONS, layers, tiny_model
+
+MIXED = StepShape(sequences=((1, 100), (1, 7), (30, 0), (16, 32)), outputs=3)
+
+
+def program_of(overrides=None, weight_format=WeightFormat.F32, element_bytes=2) -> Program:
+    arch, weights = tiny_model(overrides, weight_format=weight_format)
+    return build_program(
+        arch, weights, block_size=16, kv_element_bytes=element_bytes, max_context=256
+    )
+
+
+def cost_of(program: Program, kind: OpKind, shape: StepShape) -> Cost:
+    ops = [op for op in program.ops if op.kind is kind]
+    return sum((op_cost(op, program, shape) for op in ops), start=Cost())
+
+
+def test_every_kind_of_op_is_in_the_table():
+    assert set(OPS) == set(OpKind)
+
+
+@pytest.mark.parametrize("overrides", VARIATIONS.values(), ids=VARIATIONS)
+def test_every_op_has_a_finite_cost_that_is_not_negative(overrides):
+    program = program_of(overrides)
+    for op in program.ops:
+        cost = op_cost(op, program, MIXED)
+        assert min(cost.flops, cost.weight_bytes, cost.kv_bytes, cost.activation_bytes) >= 0
+
+
+def test_linear_flops_are_two_per_parameter_and_row():
+    program = program_of()
+    matrices = [w for w in program.weights.values() if len(w.shape) == 2 and "embed" not in w.name]
+    head = program.weights["head.weight"]
+    body = sum(prod(w.shape) for w in matrices if w is not head)
+    expected = 2 * MIXED.tokens * body + 2 * MIXED.outputs * prod(head.shape)
+    assert cost_of(program, OpKind.LINEAR, MIXED).flops == expected
+
+
+def test_attention_flops_are_four_per_head_element_and_pair_of_tokens():
+    pairs = 101 + 8 + 30 * 30 + 16 * 48
+    actual = cost_of(program_of(), OpKind.ATTENTION, MIXED).flops
+    assert actual == 2 * 4 * 4 * 16 * pairs  # layers, 4, heads, head_dim
+
+
+def test_a_window_bounds_what_attention_reads_and_computes():
+    shape = StepShape(sequences=((1, 100), (8, 100), (4, 0)), outputs=1)
+    program = program_of({"layers": layers(24)})
+    cost = cost_of(program, OpKind.ATTENTION, shape)
+    assert cost.flops == 4 * 4 * 16 * (24 + 8 * 24 + 4 * 4)
+    assert cost.kv_bytes == (24 + 31 + 4) * 2 * 2 * 16 * 2
+
+
+@pytest.mark.parametrize("element_bytes", [2, 4])
+def test_kv_traffic_is_one_write_and_one_read_per_sequence(element_bytes):
+    program = program_of(element_bytes=element_bytes)
+    token = 2 * 2 * 16 * element_bytes  # keys and values, heads, head_dim
+    assert cost_of(program, OpKind.KV_APPEND, MIXED).kv_bytes == 2 * MIXED.tokens * token
+    cached = 101 + 8 + 30 + 48
+    assert cost_of(program, OpKind.ATTENTION, MIXED).kv_bytes == 2 * cached * token
+
+
+def test_weights_are_read_once_a_step_in_their_format():
+    overrides = {"hidden_size": 256, "ffn_size": 256, "num_heads": 16}
+    arch, weights = tiny_model(overrides, weight_format=WeightFormat.Q6_K)
+    program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    body = sum(t.nbytes for name, t in weights.items() if name != "embed.weight")
+    row = WeightFormat.Q6_K.row_bytes(256)
+    assert step_cost(program, MIXED).weight_bytes == body + MIXED.tokens * row
+    one = StepShape(sequences=((1, 0),), outputs=1)
+    assert step_cost(program, one).weight_bytes == body + row
+
+
+def test_a_step_without_outputs_does_not_read_the_head():
+    program = program_of()
+    silent = StepShape(sequences=((16, 0),), outputs=0)
+    spoken = StepShape(sequences=((16, 0),), outputs=1)
+    difference = step_cost(program, spoken).weight_bytes - step_cost(program, silent).weight_bytes
+    assert difference == 4 * (160 * 64 + 64)  # head and final norm
+
+
+def test_activation_traffic_counts_operands_and_result():
+    program = program_of()
+    add = next(op for op in program.ops if op.kind is OpKind.ADD)
+    assert op_cost(add, program, MIXED).activation_bytes == 3 * 4 * 64 * MIXED.tokens
+    take = next(op for op in program.ops if op.kind is OpKind.TAKE_ROWS)
+    assert op_cost(take, program, MIXED).activation_bytes == 2 * 4 * 64 * MIXED.outputs
+
+
+def test_elementwise_ops_are_a_sliver_of_a_real_models_flops():
+    arch, weights = tiny_model({"hidden_size": 576, "ffn_size": 1536, "num_heads": 36})
+    program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    shape = StepShape(sequences=((1, 10),), outputs=1)
+    model = sum(cost_of(program, kind, shape).flops for kind in (OpKind.LINEAR, OpKind.ATTENTION))
+    assert model <= step_cost(program, shape).flops <= 1.01 * model
