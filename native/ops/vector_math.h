@@ -62,15 +62,19 @@ inline Floats log_of_parts(Floats f, Floats exponent) {
   return fma(exponent, splat(0.693359375f), f + tail);
 }
 
+// x = (1 + f) 2^exponent with 1 + f in [sqrt(1/2), sqrt(2)), for normal x > 0.
+inline void split_for_log(Floats x, Floats& f, Floats& exponent) {
+  const Ints raw = bits(x);
+  const Ints kept = (raw - splat(0x3f3504f3)) & splat(static_cast<int32_t>(0xff800000));
+  f = as_floats(raw - kept) - splat(1.0f);
+  exponent = to_floats((shift_right<23>(kept) ^ splat(0x100)) - splat(0x100));
+}
+
 // log x for normal x > 0.
 inline Floats log_lanes(Floats x) {
-  const Ints raw = bits(x);
-  // The exponent of x / sqrt(1/2), so that the mantissa lies in [sqrt(1/2), sqrt(2)).
-  const Ints offset = raw - splat(0x3f3504f3);
-  const Ints kept = offset & splat(static_cast<int32_t>(0xff800000));
-  const Ints exponent = (shift_right<23>(kept) ^ splat(0x100)) - splat(0x100);
-  const Floats mantissa = as_floats(raw - kept);
-  return log_of_parts(mantissa - splat(1.0f), to_floats(exponent));
+  Floats f, exponent;
+  split_for_log(x, f, exponent);
+  return log_of_parts(f, exponent);
 }
 
 inline Floats tanh_lanes(Floats x) {
