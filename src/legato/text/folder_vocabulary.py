@@ -39,6 +39,7 @@ def read_folder_vocabulary(folder: Path) -> Vocabulary:
         ],
         special_ids=special,
         bos_id=bos_id,
+        eos_id=settings.eos_id(encoder),
         eos_ids=turn_ends(texts, special, settings.eos_ids(encoder)),
         adds_bos=bos_id is not None and encoder.encode("").ids[:1] == [bos_id],
         strips_space=decoding.strips_space,
@@ -139,9 +140,13 @@ class _Settings:
             return None if text is None else encoder.token_to_id(text)
         return next(iter(self._ids("bos_token_id")), None)
 
-    def eos_ids(self, encoder: RustTokenizer) -> set[int]:
+    def eos_id(self, encoder: RustTokenizer) -> int | None:
         text = self._role("eos_token")
         named = None if text is None else encoder.token_to_id(text)
+        return next(iter(self._ids("eos_token_id")), None) if named is None else named
+
+    def eos_ids(self, encoder: RustTokenizer) -> set[int]:
+        named = self.eos_id(encoder)
         return set(self._ids("eos_token_id")) | ({named} if named is not None else set())
 
     def chat_template(self) -> str | None:

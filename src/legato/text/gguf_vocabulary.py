@@ -84,6 +84,7 @@ def _assemble(
         pieces=pieces,
         special_ids=special,
         bos_id=bos_id,
+        eos_id=fields.token_id("eos_token_id"),
         eos_ids=turn_ends(fields.tokens, special, [i for i in declared if i is not None]),
         adds_bos=begins,
         strips_space=fields.prefixes_space,

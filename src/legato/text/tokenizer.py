@@ -29,6 +29,7 @@ class Tokenizer:
         self._encoder = vocabulary.encoder
         self.vocab_size = len(vocabulary.texts)
         self.bos_id = vocabulary.bos_id
+        self.eos_id = vocabulary.eos_id
         self.eos_ids = vocabulary.eos_ids
         self.special_ids = vocabulary.special_ids
         self.adds_bos = vocabulary.adds_bos
@@ -78,6 +79,11 @@ class Tokenizer:
         """A token as the vocabulary writes it, such as "Ġthe" or "▁the"."""
         self._check_id(token_id)
         return self._vocabulary.texts[token_id]
+
+    def special_id(self, text: str) -> int | None:
+        """The id of the control token with exactly this text, if there is one."""
+        token_id = self._encoder.token_to_id(text)
+        return token_id if token_id in self.special_ids else None
 
     @cached_property
     def _plain_encoder(self) -> RustTokenizer:

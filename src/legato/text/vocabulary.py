@@ -44,6 +44,7 @@ class Vocabulary:
         pieces: the exact bytes that each token id stands for; literal text for special tokens.
         special_ids: control tokens: skipped in decoded text, not matched in untrusted text.
         bos_id: token that begins a sequence, if the model has one.
+        eos_id: token that the model's own settings name as the end, if any.
         eos_ids: tokens that end a turn.
         adds_bos: `encode` puts `bos_id` first.
         strips_space: decoding a whole text drops one leading space that encoding put there.
@@ -55,6 +56,7 @@ class Vocabulary:
     pieces: Sequence[bytes]
     special_ids: frozenset[int]
     bos_id: int | None
+    eos_id: int | None
     eos_ids: frozenset[int]
     adds_bos: bool
     strips_space: bool
