@@ -1,0 +1,159 @@
+// Plain C++: correct everywhere, fast where the compiler vectorises 16-lane loops.
+#include <cmath>
+
+#include "linear_kernels.h"
+#include "linear_tile.h"
+#include "quantise_tile.h"
+
+namespace legato {
+namespace {
+
+struct Portable {
+  struct F {
+    float lane[16];
+  };
+  struct I {
+    int32_t lane[16];
+  };
+  static constexpr int kRows = 2;
+  static constexpr bool kWholeTile = false;
+
+  template <class Lane>
+  static F floats(Lane lane) {
+    F out;
+    for (int i = 0; i < 16; ++i) out.lane[i] = lane(i);
+    return out;
+  }
+  template <class Lane>
+  static I ints(Lane lane) {
+    I out;
+    for (int i = 0; i < 16; ++i) out.lane[i] = lane(i);
+    return out;
+  }
+
+  static F zero() { return broadcast(0.0f); }
+  static F broadcast(float x) {
+    return floats([=](int) { return x; });
+  }
+  static F load(const float* x) {
+    return floats([=](int i) { return x[i]; });
+  }
+  static F load_first(const float* x, int lanes) {
+    return floats([=](int i) { return i < lanes ? x[i] : 0.0f; });
+  }
+  static void store_first(float* out, int lanes, const F& value) {
+    for (int i = 0; i < lanes; ++i) out[i] = value.lane[i];
+  }
+  static F add(const F& a, const F& b) {
+    return floats([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static F mul(const F& a, const F& b) {
+    return floats([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static F fma(const F& a, const F& b, const F& c) { return add(mul(a, b), c); }
+  static float sum(const F& value) {
+    F part = value;
+    for (int half = 8; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) part.lane[i] += part.lane[i + half];
+    }
+    return part.lane[0];
+  }
+  static float largest(const F& a, const F& b) {
+    float most = 0.0f;
+    for (int i = 0; i < 16; ++i) {
+      most = std::fmax(most, std::fmax(std::fabs(a.lane[i]), std::fabs(b.lane[i])));
+    }
+    return most;
+  }
+
+  // To the nearest integer, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
+  static I round(const F& value) {
+    constexpr float shift = 12582912.0f;
+    return ints([&](int i) { return static_cast<int32_t>((value.lane[i] + shift) - shift); });
+  }
+  static I zero_int() {
+    return ints([](int) { return 0; });
+  }
+  static I upper_part(const I& q) {
+    return ints([&](int i) { return (q.lane[i] + 64) >> 7; });
+  }
+  static I lower_part(const I& q, const I& upper) {
+    return ints([&](int i) { return q.lane[i] - upper.lane[i] * 128; });
+  }
+  static void store_bytes(int8_t* out, const I& value) {
+    for (int i = 0; i < 16; ++i) out[i] = static_cast<int8_t>(value.lane[i]);
+  }
+  static int32_t sum_int(const I& value) {
+    int32_t total = 0;
+    for (int32_t lane : value.lane) total += lane;
+    return total;
+  }
+
+  template <Format Kind>
+  struct Block {
+    uint8_t line[kGroups][kLineBytes];
+    F scale, min;
+    I half_scale[2];
+  };
+
+  template <Format Kind>
+  static __attribute__((noinline)) Block<Kind> load_block(const BlockAddress& at) {
+    Block<Kind> block;
+    for (int g = 0; g < kGroups; ++g) decode_group<Kind>(at.quants, g, block.line[g]);
+    if constexpr (Kind == Format::Q6_K) {
+      block.scale = floats([&](int r) { return half_at(at.header, r); });
+      for (int half = 0; half < 2; ++half) {
+        block.half_scale[half] = ints([&](int r) { return int8_t(at.scales[16 * half + r]); });
+      }
+    } else {
+      block.scale = floats([&](int r) { return scale_of<Kind>(at, r, 0); });
+    }
+    block.min = floats([&](int r) { return min_of<Kind>(at, r); });
+    return block;
+  }
+
+  // One half of a block: 16 columns of activations against all 16 rows.
+  static I dot_half(const uint8_t (*line)[kLineBytes], const int8_t* a, int32_t start) {
+    return ints([=](int r) {
+      int32_t total = start;
+      for (int k = 0; k < 16; ++k) total += line[k / 4][4 * r + k % 4] * a[k];
+      return total;
+    });
+  }
+
+  template <Format Kind>
+  static __attribute__((noinline)) F dot(const Block<Kind>& block, const int8_t* a, const int32_t* start) {
+    constexpr int zero = layout_of(Kind).zero;
+    const I first = dot_half(block.line, a, zero * start[0]);
+    const I second = dot_half(block.line + 4, a + 16, zero * start[1]);
+    return floats([&](int r) {
+      if constexpr (Kind == Format::Q6_K) {
+        return static_cast<float>(first.lane[r] * block.half_scale[0].lane[r] +
+                                  second.lane[r] * block.half_scale[1].lane[r]);
+      } else {
+        return static_cast<float>(first.lane[r] + second.lane[r]);
+      }
+    });
+  }
+
+  template <int Rows>
+  static uint32_t wide_rows(const uint8_t* wide) {
+    uint32_t mask = 0;
+    for (int r = 0; r < Rows; ++r) mask |= static_cast<uint32_t>(wide[r] & 1) << r;
+    return mask;
+  }
+
+  template <Format Kind>
+  static F load_floats(const uint8_t* weights) {
+    return floats([=](int r) { return float_at(Kind, weights, r); });
+  }
+
+  template <int Bytes>
+  static void prefetch(const uint8_t*) {}
+};
+
+}  // namespace
+
+const LinearKernels kPortableLinear = {multiply<Portable>, quantise<Portable>};
+
+}  // namespace legato

@@ -1,0 +1,216 @@
+// The loops of the linear layer, over the vectors V of one instruction set (linear_<set>.cpp).
+//
+// V::F is 16 f32 lanes, one for each output row of a panel. Every (row, output) has one sum for
+// the high plane, to which blocks are added in the order of their columns, and one for the low
+// plane; the two are added at the end. No loop below changes that order, whatever R is.
+#pragma once
+
+#include "activations.h"
+#include "linear.h"
+#include "panel.h"
+
+namespace legato {
+namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
+
+// Panels that all rows pass over before the next ones are touched: they stay in the L2 cache.
+constexpr int64_t kStripBytes = 256 << 10;
+// How far ahead of its use a weight is asked for when it comes from memory.
+constexpr int64_t kPrefetchBytes = 2048;
+
+template <class V>
+inline __attribute__((always_inline)) void finish(const LinearCall& call, int64_t row,
+                                                  int64_t panel, typename V::F value) {
+  const int64_t first = panel * kPanelRows;
+  const int64_t left = call.weight->rows - first;
+  const int lanes = static_cast<int>(left < kPanelRows ? left : kPanelRows);
+  const int64_t at = row * call.out_stride + first;
+  if (call.bias) value = V::add(value, V::load_first(call.bias + first, lanes));
+  if (call.addend) value = V::add(value, V::load_first(call.addend + at, lanes));
+  V::store_first(call.out + at, lanes, value);
+}
+
+// sum[r] += the block's contribution to R rows that begin at `entry`.
+template <class V, Format F, int R>
+inline __attribute__((always_inline)) void add_high(const typename V::template Block<F>& block,
+                                                    const ActivationTile& tile, int64_t entry,
+                                                    typename V::F* sum) {
+  const int8_t* high = tile.high + entry * kQuantBlock;
+  const int32_t* start = tile.minus_high + entry * 2;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    const auto dot = V::template dot<F>(block, high + r * kQuantBlock, start + 2 * r);
+    const auto scale = V::mul(block.scale, V::broadcast(tile.scale[entry + r]));
+    sum[r] = V::fma(dot, scale, sum[r]);
+    if constexpr (layout_of(F).has_min) {
+      sum[r] = V::fma(block.min, V::broadcast(tile.sum[entry + r]), sum[r]);
+    }
+  }
+}
+
+template <class V, Format F>
+inline __attribute__((always_inline)) typename V::F add_low(
+    const typename V::template Block<F>& block, const ActivationTile& tile, int64_t entry,
+    typename V::F sum) {
+  const auto dot = V::template dot<F>(block, tile.low + entry * kQuantBlock,
+                                      tile.minus_low + entry * 2);
+  const auto scale = V::mul(block.scale, V::broadcast(tile.scale[entry] * 0x1p-7f));
+  return V::fma(dot, scale, sum);
+}
+
+// One panel times R rows of a tile.
+template <class V, Format F, int R>
+inline __attribute__((always_inline)) void multiply_panel(const LinearCall& call,
+                                                          const ActivationTile& tile,
+                                                          int64_t tile_first, int64_t row,
+                                                          int64_t panel) {
+  const int64_t columns = call.weight->columns;
+  const uint8_t* weights = call.weight->data + panel * panel_bytes(F, columns);
+  typename V::F high[R], low[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) high[r] = low[r] = V::zero();
+  int64_t entry = row;
+  for (int64_t b = 0; b < columns / kQuantBlock; ++b, entry += tile.rows) {
+    const BlockAddress at = block_at<F>(weights, b);
+    if constexpr (R <= 4) V::template prefetch<layout_of(F).block_bytes()>(at.quants);
+    const auto block = V::template load_block<F>(at);
+    add_high<V, F, R>(block, tile, entry, high);
+    uint32_t wide = V::template wide_rows<R>(tile.wide + entry);
+    if constexpr (R == 1) {
+      if (wide) low[0] = add_low<V, F>(block, tile, entry, low[0]);
+    } else {
+      for (; wide; wide &= wide - 1) {
+        const int r = __builtin_ctz(wide);
+        low[r] = add_low<V, F>(block, tile, entry + r, low[r]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    finish<V>(call, tile_first + row + r, panel, V::add(high[r], low[r]));
+  }
+}
+
+template <class V, Format F, int R>
+void multiply_panels(const LinearCall& call, const ActivationTile& tile, int64_t tile_first,
+                     int64_t row, int64_t first_panel, int64_t last_panel) {
+  for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+    multiply_panel<V, F, R>(call, tile, tile_first, row, panel);
+  }
+}
+
+using BlockKernel = void (*)(const LinearCall&, const ActivationTile&, int64_t, int64_t, int64_t,
+                             int64_t);
+
+// The kernel for `count` rows at once, at most R.
+template <class V, Format F, int R>
+BlockKernel block_kernel(int64_t count) {
+  if constexpr (R == 1) {
+    return multiply_panels<V, F, 1>;
+  } else {
+    return count == R ? multiply_panels<V, F, R> : block_kernel<V, F, R - 1>(count);
+  }
+}
+
+// How many of `left` rows to take at once: equal shares of at most `most`.
+constexpr int64_t share(int64_t left, int64_t most) {
+  const int64_t shares = (left + most - 1) / most;
+  return (left + shares - 1) / shares;
+}
+
+template <class V, Format F>
+void multiply_tile(const LinearCall& call, int64_t index, int64_t first_panel,
+                   int64_t last_panel) {
+  auto* base = const_cast<uint8_t*>(call.quantised);  // the view serves writers too
+  const ActivationTile tile = activation_tile(base, call.m, call.weight->columns, index);
+  const int64_t first = index * kTileRows;
+  if (V::kWholeTile && tile.rows == kTileRows) {
+    multiply_panels<V, F, V::kWholeTile ? kTileRows : 1>(call, tile, first, 0, first_panel,
+                                                         last_panel);
+    return;
+  }
+  for (int64_t row = 0; row < tile.rows;) {
+    const int64_t count = share(tile.rows - row, V::kRows);
+    block_kernel<V, F, V::kRows>(count)(call, tile, first, row, first_panel, last_panel);
+    row += count;
+  }
+}
+
+template <class V, Format F>
+void multiply_blocks(const LinearCall& call, int64_t first_panel, int64_t last_panel) {
+  const int64_t tiles = (call.m + kTileRows - 1) / kTileRows;
+  const int64_t fitting = kStripBytes / panel_bytes(F, call.weight->columns);
+  const int64_t strip = tiles == 1 ? last_panel - first_panel : fitting > 1 ? fitting : 1;
+  for (int64_t panel = first_panel; panel < last_panel; panel += strip) {
+    const int64_t end = panel + strip < last_panel ? panel + strip : last_panel;
+    for (int64_t tile = 0; tile < tiles; ++tile) multiply_tile<V, F>(call, tile, panel, end);
+  }
+}
+
+// Float formats: two sums per (row, output), over the even and the odd columns.
+template <class V, Format F, int R>
+void multiply_float_panel(const LinearCall& call, int64_t row, int64_t panel) {
+  constexpr int64_t bytes = kPanelRows * float_bytes(F);
+  const int64_t columns = call.weight->columns;
+  const uint8_t* weights = call.weight->data + panel * panel_bytes(F, columns);
+  const float* x = call.x + row * call.x_stride;
+  typename V::F even[R], odd[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) even[r] = odd[r] = V::zero();
+  int64_t k = 0;
+  for (; k + 2 <= columns; k += 2, weights += 2 * bytes) {
+    if constexpr (R <= 4) V::template prefetch<2 * bytes>(weights);
+    const auto first = V::template load_floats<F>(weights);
+    const auto second = V::template load_floats<F>(weights + bytes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      even[r] = V::fma(first, V::broadcast(x[r * call.x_stride + k]), even[r]);
+      odd[r] = V::fma(second, V::broadcast(x[r * call.x_stride + k + 1]), odd[r]);
+    }
+  }
+  if (k < columns) {
+    const auto last = V::template load_floats<F>(weights);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      even[r] = V::fma(last, V::broadcast(x[r * call.x_stride + k]), even[r]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) finish<V>(call, row + r, panel, V::add(even[r], odd[r]));
+}
+
+using FloatKernel = void (*)(const LinearCall&, int64_t, int64_t);
+
+template <class V, Format F, int R>
+FloatKernel float_kernel(int64_t count) {
+  if constexpr (R == 1) {
+    return multiply_float_panel<V, F, 1>;
+  } else {
+    return count == R ? multiply_float_panel<V, F, R> : float_kernel<V, F, R - 1>(count);
+  }
+}
+
+template <class V, Format F>
+void multiply_floats(const LinearCall& call, int64_t first_panel, int64_t last_panel) {
+  for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+    for (int64_t row = 0; row < call.m;) {
+      const int64_t count = share(call.m - row, V::kRows);
+      float_kernel<V, F, V::kRows>(count)(call, row, panel);
+      row += count;
+    }
+  }
+}
+
+template <class V>
+void multiply(const LinearCall& call, int64_t first_panel, int64_t last_panel) {
+  switch (call.weight->format) {
+    case Format::F32: return multiply_floats<V, Format::F32>(call, first_panel, last_panel);
+    case Format::F16: return multiply_floats<V, Format::F16>(call, first_panel, last_panel);
+    case Format::BF16: return multiply_floats<V, Format::BF16>(call, first_panel, last_panel);
+    default:
+      with_format(call.weight->format,
+                  [&]<Format F>() { multiply_blocks<V, F>(call, first_panel, last_panel); });
+  }
+}
+
+}  // namespace
+}  // namespace legato
