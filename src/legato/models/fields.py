@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -83,8 +84,7 @@ class Fields:
 
     def error(self, key: str, reason: str) -> ModelFormatError:
         """An error that shows `key`, its value and what it should be."""
-        shown = repr(self._values.get(self.name(key)))
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        shown = reprlib.repr(self._values.get(self.name(key)))
         return ModelFormatError(f"{self.name(key)} is {shown}: {reason}")
 
     def _get(self, key: str, default: Any) -> Any:  # noqa: ANN401

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from legato.errors import ModelFormatError
 from legato.models.arch import ArchConfig
@@ -13,7 +12,7 @@ from legato.models.family import Family, translate
 from legato.models.fields import Fields
 from legato.models.formats.gguf import read_gguf
 from legato.models.formats.safetensors import read_safetensors_folder
-from legato.models.formats.strict_json import parse_object
+from legato.models.formats.strict_json import read_object
 from legato.models.model import Model
 from legato.models.names import expected_weights
 from legato.models.registry import gguf_family, hf_family
@@ -40,7 +39,7 @@ def load_model(path: Path) -> Model:
 
 
 def _load_folder(folder: Path) -> Model:
-    config = _read_config(folder)
+    config = read_object(folder / "config.json")
     if "auto_map" in config:
         raise ModelFormatError(
             "config.json has auto_map: the model brings its own Python code, which is never run"
@@ -51,16 +50,6 @@ def _load_folder(folder: Path) -> Model:
     tensors = read_safetensors_folder(folder)
     weights = _name_weights(tensors, family, family.hf_names, arch)
     return Model(folder.resolve().name, folder, arch, weights, TokenizerFolder(folder))
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        text = (folder / "config.json").read_bytes()
-    except OSError as error:
-        raise ModelFormatError(
-            f"config.json in {folder.name} cannot be read: {error.strerror}"
-        ) from None
-    return parse_object(text, "config.json")
 
 
 def _load_gguf(path: Path) -> Model:

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from legato.errors import ModelFormatError
 from legato.models.formats.mapping import map_file
-from legato.models.formats.strict_json import parse_object
+from legato.models.formats.strict_json import parse_object, read_object
 from legato.tensor import Tensor, WeightFormat
 
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_HEADER_BYTES = 1 << 22  # thirty thousand tensors; bounds what hostile JSON can make of it
 MAX_DIMENSIONS = 8
 FORMATS = {"F32": WeightFormat.F32, "F16": WeightFormat.F16, "BF16": WeightFormat.BF16}
 INDEX = "model.safetensors.index.json"
@@ -84,7 +84,7 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
 
 def _weight_map(path: Path) -> dict[str, str]:
     """Tensor name → shard, a file beside the index."""
-    where = parse_object(path.read_bytes(), INDEX).get("weight_map")
+    where = read_object(path).get("weight_map")
     if not isinstance(where, dict) or not where:
         raise ModelFormatError(f"{INDEX} has no weight_map")
     for name, shard in where.items():
@@ -101,6 +101,8 @@ def _parse(data: mmap.mmap) -> dict[str, Tensor]:
         raise ModelFormatError(
             f"header length is {length}, in a file of {len(data)} bytes (limit {MAX_HEADER_BYTES})"
         )
+    if data[8:9] != b"{":
+        raise ModelFormatError("header does not begin with '{'")
     header = parse_object(data[8 : 8 + length], "header")
     _check_metadata(header.pop("__metadata__", {}))
     entries = [_entry(name, value) for name, value in header.items()]
