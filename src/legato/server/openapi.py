@@ -26,7 +26,7 @@ CHUNKS: dict[str, type[BaseModel]] = {
 def add_bodies(app: FastAPI) -> None:
     """Make `app.openapi()` describe the request bodies and the streams."""
     generate = app.openapi
-    models = [*BODIES.values(), *CHUNKS.values(), ErrorBody]
+    models: list[type[BaseModel]] = [*BODIES.values(), *CHUNKS.values(), ErrorBody]
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is not None:
