@@ -8,6 +8,7 @@ from typing import Literal
 KVDType = Literal["f32", "f16"]
 BackendName = Literal["native", "reference"]
 SimdPath = Literal["auto", "avx512", "avx2", "portable"]
+Precision = Literal["fast", "balanced", "exact"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class EngineConfig:
     Attributes:
         backend: which backend executes the program.
         simd: instruction-set path of the native backend; "auto" takes the best this CPU has.
+        precision: activations of the native backend's linears against block formats: int8
+            ("fast"), a second int8 plane where large values dominate, or 15 bits everywhere.
         num_threads: worker threads; 0 means what the affinity mask and cgroup quota allow.
         max_context: longest prompt + output of one sequence; 0 means what the model was trained on.
         block_size: tokens per KV block; a multiple of 16.
@@ -31,6 +34,7 @@ class EngineConfig:
 
     backend: BackendName = "native"
     simd: SimdPath = "auto"
+    precision: Precision = "balanced"
     num_threads: int = 0
     max_context: int = 0
     block_size: int = 16

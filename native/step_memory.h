@@ -1,0 +1,73 @@
+// The scratch of a step, cut from one arena: activation buffers, quantised rows, rope tables.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "arena.h"
+#include "program.h"
+
+namespace legato {
+
+// f32 [rows, width], rows `stride` elements apart.
+struct Matrix {
+  float* data;
+  int64_t rows;
+  int64_t width;
+  int64_t stride;
+  float* row(int64_t index) const { return data + index * stride; }
+};
+
+// Activations as linears read them: int8 rows for block formats, f32 rows for float formats.
+struct Prepared {
+  uint8_t* quantised;
+  Matrix f32;
+};
+
+class StepMemory {
+ public:
+  // Columns that linears read, at most; columns of GatedLinear results, at most (0: none).
+  struct Widths {
+    int64_t input;
+    int64_t handover;
+  };
+  // Rows that a thread may prepare for itself alone instead of sharing the work.
+  static constexpr int64_t kPrivateRows = 2;
+  // Columns of a GatedLinear that a thread computes before it passes them on.
+  static constexpr int64_t kTileColumns = 64;
+
+  StepMemory(const Plan& plan, int threads, Widths widths) noexcept;
+
+  // Make room for a step of so many rows. Contents are lost when it grows.
+  void reserve(int64_t tokens, int64_t outputs);
+
+  Matrix buffer(int32_t index, const Step& step) const;
+  Prepared shared(int64_t rows, int64_t columns) const;
+  Prepared own(int thread, int64_t rows, int64_t columns) const;
+  uint8_t* handover() const { return at(handover_); }
+  float* tile(int thread, int which) const;  // [tokens, kTileColumns]; which: 0 or 1
+  Matrix cosines(int32_t rope) const;        // [tokens, pairs]
+  Matrix sines(int32_t rope) const;
+  uint8_t* sampling(int thread) const { return at(threads_[thread].sampling); }
+
+ private:
+  struct Offsets {  // bytes from the arena's start
+    int64_t quantised, f32, tile, sampling;
+  };
+  int64_t lay_out(int64_t tokens, int64_t outputs);
+  int64_t take(int64_t bytes);
+  uint8_t* at(int64_t offset) const { return arena_.data() + offset; }
+  float* floats(int64_t offset) const { return reinterpret_cast<float*>(at(offset)); }
+
+  const Plan& plan_;
+  const Widths widths_;
+  int64_t tokens_ = 0, outputs_ = 0;
+  int64_t end_ = 0;
+  std::vector<int64_t> slots_, cosines_, sines_;
+  std::vector<Offsets> threads_;
+  Offsets shared_{};
+  int64_t handover_ = 0;
+  Arena arena_;
+};
+
+}  // namespace legato

@@ -1,0 +1,132 @@
+"""Runs a program through the native runtime. Knows no op: `lower.py` makes the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from legato import _native
+from legato.backends.base import StepInput, StepOutput
+from legato.backends.native.cpus import usable_cpus
+from legato.backends.native.lower import lower
+from legato.config import EngineConfig, SimdPath
+from legato.errors import BackendError, CapacityError
+from legato.program.program import Program
+from legato.tensor import Tensor
+
+SIMD = {
+    "avx512": _native.Simd.AVX512,
+    "avx2": _native.Simd.AVX2,
+    "portable": _native.Simd.PORTABLE,
+}
+PRECISION = {
+    "fast": _native.Precision.FAST,
+    "balanced": _native.Precision.BALANCED,
+    "exact": _native.Precision.EXACT,
+}
+ELEMENT_BYTES = {"f32": 4, "f16": 2}
+
+
+class NativeBackend:
+    """Executes a program with C++ kernels. See `legato.backends.base.Backend` for the contract.
+
+    Raises BackendError where this CPU lacks the instruction set that `config` forces, or where
+    `config` and program disagree; CapacityError where memory for the weights cannot be had.
+    """
+
+    def __init__(
+        self, program: Program, weights: Mapping[str, Tensor], config: EngineConfig
+    ) -> None:
+        _check_kv_type(program, config)
+        simd = _choose_simd(config.simd)
+        self._name = f"native/{simd.name.lower()}"
+        self._block_bytes = program.kv.block_bytes
+        self._has_pool = False
+        # The runtime reads embedding rows from the tensors' own bytes, so they must stay alive.
+        self._tensors = [weights[name] for name in program.weights]
+        options = _native.Options(
+            simd,
+            PRECISION[config.precision],
+            config.num_threads or usable_cpus(),
+            config.max_batch_tokens,
+            min(config.max_sequences, config.max_batch_tokens),
+        )
+        try:
+            self._executor: _native.Executor | None = _native.Executor(
+                lower(program, weights), options
+            )
+        except MemoryError as error:
+            raise CapacityError("no memory for the weights in kernel order") from error
+
+    @property
+    def name(self) -> str:
+        """ "native/" and the instruction set."""
+        return self._name
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that execute a step, the calling one included."""
+        return self._running().threads
+
+    def allocate_kv(self, num_blocks: int) -> None:
+        """Make the pool. Raises CapacityError where the memory cannot be had."""
+        if self._has_pool:
+            raise BackendError("the KV pool is already allocated")
+        try:
+            self._running().allocate_kv(num_blocks)
+        except (MemoryError, TypeError) as error:
+            size = num_blocks * self._block_bytes
+            raise CapacityError(
+                f"no memory for {num_blocks} KV blocks ({size:,} bytes); ask for fewer"
+            ) from error
+        self._has_pool = True
+
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy whole blocks pairwise, in the order given."""
+        try:
+            self._running().copy_blocks(list(sources), list(targets))
+        except _native.StepError as error:
+            raise BackendError(f"cannot copy KV blocks: {error}") from error
+
+    def run(self, step: StepInput) -> StepOutput:
+        """Execute the program once; raises BackendError where `step` breaks the contract."""
+        if not self._has_pool:
+            raise BackendError("the KV pool is not allocated: call allocate_kv first")
+        try:
+            ids, logprobs, top_ids, top_logprobs, logits = self._running().run(step)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise BackendError(str(error)) from error
+        return StepOutput(
+            token_ids=ids,
+            logprobs=logprobs,
+            top_ids=top_ids,
+            top_logprobs=top_logprobs,
+            logits=logits,
+        )
+
+    def close(self) -> None:
+        """Join the threads and free weights, scratch and KV pool. Idempotent."""
+        self._executor = None
+        self._tensors = []
+
+    def _running(self) -> _native.Executor:
+        if self._executor is None:
+            raise BackendError("the backend is closed")
+        return self._executor
+
+
+def _choose_simd(path: SimdPath) -> _native.Simd:
+    if path == "auto":
+        return _native.best_simd()
+    simd = SIMD[path]
+    if not _native.supports(simd):
+        best = _native.best_simd().name.lower()
+        raise BackendError(f"this CPU has no {path}; use simd='auto', which takes {best!r} here")
+    return simd
+
+
+def _check_kv_type(program: Program, config: EngineConfig) -> None:
+    if ELEMENT_BYTES[config.kv_dtype] != program.kv.element_bytes:
+        raise BackendError(
+            f"config.kv_dtype is {config.kv_dtype!r}, but the program was built with KV elements "
+            f"of {program.kv.element_bytes} bytes; build both from the same config"
+        )
