@@ -71,7 +71,7 @@ inline __attribute__((always_inline)) void multiply_panel(const LinearCall& call
   int64_t entry = row;
   for (int64_t b = 0; b < columns / kQuantBlock; ++b, entry += tile.rows) {
     const BlockAddress at = block_at<F>(weights, b);
-    if constexpr (R <= 4) V::template prefetch<layout_of(F).block_bytes()>(at.quants);
+    V::template prefetch<layout_of(F).block_bytes()>(at.quants);
     const auto block = V::template load_block<F>(at);
     add_high<V, F, R>(block, tile, entry, high);
     uint32_t wide = V::template wide_rows<R>(tile.wide + entry);
@@ -85,9 +85,9 @@ inline __attribute__((always_inline)) void multiply_panel(const LinearCall& call
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    finish<V>(call, tile_first + row + r, panel, V::add(high[r], low[r]));
-  }
+  for (int r = 0; r < R; ++r) low[r] = V::add(high[r], low[r]);
+#pragma GCC unroll 1
+  for (int r = 0; r < R; ++r) finish<V>(call, tile_first + row + r, panel, low[r]);
 }
 
 template <class V, Format F, int R>
@@ -158,7 +158,7 @@ void multiply_float_panel(const LinearCall& call, int64_t row, int64_t panel) {
   for (int r = 0; r < R; ++r) even[r] = odd[r] = V::zero();
   int64_t k = 0;
   for (; k + 2 <= columns; k += 2, weights += 2 * bytes) {
-    if constexpr (R <= 4) V::template prefetch<2 * bytes>(weights);
+    V::template prefetch<2 * bytes>(weights);
     const auto first = V::template load_floats<F>(weights);
     const auto second = V::template load_floats<F>(weights + bytes);
 #pragma GCC unroll 16
@@ -175,7 +175,9 @@ void multiply_float_panel(const LinearCall& call, int64_t row, int64_t panel) {
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) finish<V>(call, row + r, panel, V::add(even[r], odd[r]));
+  for (int r = 0; r < R; ++r) even[r] = V::add(even[r], odd[r]);
+#pragma GCC unroll 1
+  for (int r = 0; r < R; ++r) finish<V>(call, row + r, panel, even[r]);
 }
 
 using FloatKernel = void (*)(const LinearCall&, int64_t, int64_t);
