@@ -1,7 +1,8 @@
 """The reference backend: numpy, fp32 on dequantised weights. Readable before fast.
 
-Results of a row do not depend on the rows beside it: `linear` always multiplies tiles of the same
-size, attention works on one row at a time, and all else is elementwise.
+A row's results do not depend on the rows beside it: `linear` multiplies tiles of one size, in
+which a row's place comes from its position; attention works on one row at a time, and the rest
+row by row. So a sequence has the same bits in any batch, for a given machine and BLAS.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ x: [rows, width] f32 throughout. Functions that touch the cache return None or r
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ from legato.program.program import Op, OpKind, Program
 
 Pool = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
-# Rows per matrix product. BLAS takes other paths, with other rounding, for other numbers of rows,
-# so every product has this many, padded with zeros: a row alone equals the row in a batch.
+# BLAS rounds differently for other numbers of rows, and for other places among them. So every
+# product has this many rows, and a row's place among them comes from its position in its sequence.
 TILE_ROWS = 32
 
 GELU_SLOPE = math.sqrt(2 / math.pi)
@@ -54,20 +55,18 @@ def rms_norm(state: State, op: Op, x: F32) -> F32:
     weight = state.weights[op.weights[0]] + np.float32(op.number("weight_offset"))
     spans = x.reshape(len(x), max(op.integer("heads"), 1), -1)
     mean_square = np.mean(spans * spans, axis=-1, keepdims=True)
-    normed = spans / np.sqrt(mean_square + np.float32(op.number("eps"))) * weight
+    normed: F32 = spans / np.sqrt(mean_square + np.float32(op.number("eps"))) * weight
     return normed.reshape(x.shape)
 
 
 def linear(state: State, op: Op, x: F32) -> F32:
     """x Wᵀ + b."""
     weight, *bias = (state.weights[name] for name in op.weights)
-    padded = np.zeros((-(-len(x) // TILE_ROWS) * TILE_ROWS, x.shape[1]), np.float32)
-    padded[: len(x)] = x
-    out = np.empty((len(padded), len(weight)), np.float32)
-    for start in range(0, len(padded), TILE_ROWS):
-        tile = slice(start, start + TILE_ROWS)
-        np.matmul(padded[tile], weight.T, out=out[tile])
-    return out[: len(x)] + bias[0] if bias else out[: len(x)]
+    tiles, slots = _tile_places(_positions(state, op))
+    padded = np.zeros((max(tiles, default=-1) + 1, TILE_ROWS, x.shape[1]), np.float32)
+    padded[tiles, slots] = x
+    out: F32 = np.matmul(padded, weight.T)[tiles, slots]
+    return out + bias[0] if bias else out
 
 
 def rope(state: State, op: Op, x: F32) -> F32:
@@ -172,6 +171,23 @@ def sequences(step: StepInput) -> Iterator[tuple[int, slice]]:
     starts = step.query_starts
     for sequence in range(len(starts) - 1):
         yield sequence, slice(int(starts[sequence]), int(starts[sequence + 1]))
+
+
+def _positions(state: State, op: Op) -> I32:
+    """Position in its sequence of each row of the op's input."""
+    rows = state.program.buffers[op.inputs[0]].rows
+    positions = state.step.positions
+    return positions if rows == "tokens" else positions[state.step.output_rows]
+
+
+def _tile_places(positions: I32) -> tuple[list[int], list[int]]:
+    """Tile and slot of each row: its position gives the slot, rows of one slot take new tiles."""
+    taken: Counter[int] = Counter()
+    tiles, slots = [], (positions % TILE_ROWS).tolist()
+    for slot in slots:
+        tiles.append(taken[slot])
+        taken[slot] += 1
+    return tiles, slots
 
 
 def _places(state: State, group: int, sequence: int, positions: I32) -> tuple[I32, I32]:
