@@ -1,0 +1,70 @@
+"""From a model to an engine that runs it: the one place where the parts are put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from legato.backends.registry import create_backend
+from legato.clock import Clock
+from legato.config import EngineConfig
+from legato.engine import Engine
+from legato.kvcache.sizing import free_memory_bytes, resolve_sizes
+from legato.models.hub import resolve_model
+from legato.models.load import load_model
+from legato.models.model import Model
+from legato.program.build import build_program
+from legato.text.chat import ChatTemplate, chat_template_of
+from legato.text.tokenizer import Tokenizer, load_tokenizer
+
+_KV_ELEMENT_BYTES = {"f32": 4, "f16": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """A model, ready to generate."""
+
+    model: Model
+    engine: Engine
+    tokenizer: Tokenizer
+    template: ChatTemplate
+
+
+def assemble(name_or_path: str | Path, config: EngineConfig, clock: Clock) -> Assembled:
+    """Load a model (a file, a folder or a known name) and build all that generating text needs.
+
+    Raises:
+        FetchError: a model known by name could not be fetched.
+        ModelFormatError: the model is damaged or unsupported.
+        BackendError: the backend cannot run here.
+        CapacityError: the KV pool cannot be made as the config wants it.
+    """
+    model = load_model(resolve_model(name_or_path))
+    tokenizer = load_tokenizer(model.tokenizer)
+    template = chat_template_of(tokenizer)
+    engine = build_engine(model, config, clock, tokenizer)
+    return Assembled(model=model, engine=engine, tokenizer=tokenizer, template=template)
+
+
+def build_engine(
+    model: Model, config: EngineConfig, clock: Clock, tokenizer: Tokenizer | None = None
+) -> Engine:
+    """An engine for `model`. `tokenizer` names its end-of-sequence tokens; loaded if not given.
+
+    Raises as `assemble` does.
+    """
+    eos_ids = (tokenizer or load_tokenizer(model.tokenizer)).eos_ids
+    program = build_program(
+        model.arch,
+        model.weights,
+        block_size=config.block_size,
+        kv_element_bytes=_KV_ELEMENT_BYTES[config.kv_dtype],
+        max_context=config.max_context or model.arch.max_context,
+    )
+    backend = create_backend(program, model.weights, config)
+    try:
+        sized = resolve_sizes(config, program.kv, model.arch.max_context, free_memory_bytes())
+        return Engine(program, backend, sized, clock, frozenset(eos_ids))
+    except BaseException:
+        backend.close()
+        raise

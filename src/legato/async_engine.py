@@ -1,0 +1,269 @@
+"""The engine for asyncio: one thread owns it, any number of event loops listen.
+
+Requests and cancellations go to the thread through an inbox; each step's events go to every event
+loop in one call. The thread sleeps while there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from legato.clock import Clock
+from legato.core import Request, TokenEvent
+from legato.engine import Engine, EngineStats
+from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
+
+RETRY_AFTER_S = 1.0
+"""What a refused caller is told to wait."""
+
+_NS = 1e9
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveStats:
+    """How the engine is doing now.
+
+    Attributes:
+        alive: the thread runs; False for good after `stop` or a failure.
+        engine: figures of the last completed step.
+        last_step_age_s: time without progress although there is work; 0 while idle.
+        oldest_waiting_s: age of the oldest request that has never run; 0 without one.
+    """
+
+    alive: bool
+    engine: EngineStats
+    last_step_age_s: float
+    oldest_waiting_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """Where the events of one request go. The queue is touched in its own loop only.
+
+    `unsent` counts samples whose last event the engine has not handed over yet.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    unsent: int
+    queue: asyncio.Queue[TokenEvent | LegatoError] = field(default_factory=asyncio.Queue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancel:
+    request_id: str
+    index: int | None
+
+
+class AsyncEngine:
+    """Streams of token events from an engine in a thread of its own. Safe from any thread."""
+
+    def __init__(self, engine: Engine, clock: Clock, *, max_waiting: int) -> None:
+        """Takes `engine` over: nobody else may use it, and `stop` closes it.
+
+        Args:
+            clock: the engine's clock.
+            max_waiting: most requests that wait for their first step; one more is refused.
+        """
+        self.max_context = engine.max_context
+        self._engine = engine
+        self._clock = clock
+        self._max_waiting = max_waiting
+        self._changed = threading.Condition()  # guards everything below
+        self._inbox: list[Request | _Cancel] = []
+        self._streams: dict[str, _Stream] = {}
+        self._num_waiting = 0
+        self._closed: str | None = "the engine has not been started"
+        self._stopping = False
+        self._idle = True
+        self._progress_ns = clock.now_ns()
+        self._stats = engine.stats()
+        self._thread = threading.Thread(target=self._main, name="legato-engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. Once."""
+        self._thread.start()
+        with self._changed:
+            if not self._stopping:
+                self._closed = None
+
+    async def generate(self, request: Request) -> AsyncGenerator[TokenEvent, None]:
+        """The events of all samples of `request`. Closing the iterator cancels the request.
+
+        Raises, at the first event:
+            InvalidRequestError, CapacityError: it cannot be honoured, ever.
+            OverloadedError: too many requests wait.
+            EngineStoppedError: the engine was stopped or failed; later too.
+        """
+        stream = self._submit(request)
+        unfinished = request.params.n
+        try:
+            while unfinished:
+                event = await stream.queue.get()
+                if isinstance(event, LegatoError):
+                    raise event
+                unfinished -= event.finish_reason is not None
+                yield event
+        finally:
+            if unfinished:
+                self._leave(request.id, stream)
+
+    def cancel(self, request_id: str, index: int | None = None) -> None:
+        """End a request, or one of its samples; its stream gets the CANCELLED events."""
+        self._send(_Cancel(request_id, index))
+
+    def stats(self) -> LiveStats:
+        """The state now; takes no lock."""
+        stats, now_ns = self._stats, self._clock.now_ns()
+        oldest = stats.oldest_waiting_ns
+        return LiveStats(
+            alive=self._thread.is_alive() and not self._stopping,
+            engine=stats,
+            last_step_age_s=0.0 if self._idle else (now_ns - self._progress_ns) / _NS,
+            oldest_waiting_s=0.0 if oldest is None else (now_ns - oldest) / _NS,
+        )
+
+    async def drain(self, timeout: float) -> bool:
+        """Refuse new requests and wait for the live ones; False if some are left after
+        `timeout` seconds."""
+        with self._changed:
+            self._closed = self._closed or "the engine is shutting down"
+        return await asyncio.to_thread(self._wait_until_empty, timeout)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End every stream with EngineStoppedError, then the thread. Idempotent.
+
+        A step that runs is waited for, at most `timeout` seconds.
+        """
+        self._shut("the engine was stopped")
+        if self._thread.ident is None:
+            self._engine.close()
+        elif self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def _submit(self, request: Request) -> _Stream:
+        self._engine.check(request)
+        stream = _Stream(asyncio.get_running_loop(), request.params.n)
+        with self._changed:
+            if self._closed is not None:
+                raise EngineStoppedError(self._closed)
+            if request.id in self._streams:
+                raise InvalidRequestError(f"a live request has the id {request.id!r}", "id")
+            if self._num_waiting >= self._max_waiting:
+                raise OverloadedError(
+                    f"{self._num_waiting} requests are waiting already; try again later",
+                    RETRY_AFTER_S,
+                )
+            self._num_waiting += 1
+            self._streams[request.id] = stream
+            self._inbox.append(request)
+            self._changed.notify_all()
+        return stream
+
+    def _leave(self, request_id: str, stream: _Stream) -> None:
+        """The consumer of `stream` has gone before its end."""
+        with self._changed:
+            if self._streams.get(request_id) is not stream:
+                return
+            del self._streams[request_id]
+            self._inbox.append(_Cancel(request_id, None))
+            self._changed.notify_all()
+
+    def _send(self, message: _Cancel) -> None:
+        with self._changed:
+            self._inbox.append(message)
+            self._changed.notify_all()
+
+    def _wait_until_empty(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._streams, timeout)
+
+    def _main(self) -> None:
+        reason = "the engine was stopped"
+        try:
+            while (messages := self._receive()) is not None:
+                for message in messages:
+                    self._apply(message)
+                self._hand_over(self._engine.step())
+        except BaseException as error:
+            _log.exception("the engine thread failed")
+            reason = f"the engine failed ({type(error).__name__})"
+        finally:
+            self._shut(reason)
+            self._engine.close()
+
+    def _receive(self) -> list[Request | _Cancel] | None:
+        """Wait for something to do; what came in, or None to stop."""
+        with self._changed:
+            self._idle = not (self._inbox or self._engine.has_work)
+            self._changed.wait_for(lambda: self._stopping or self._inbox or self._engine.has_work)
+            self._progress_ns = self._clock.now_ns()
+            self._idle = False
+            messages, self._inbox = self._inbox, []
+            return None if self._stopping else messages
+
+    def _apply(self, message: Request | _Cancel) -> None:
+        if isinstance(message, _Cancel):
+            self._engine.cancel(message.request_id, message.index)
+            return
+        try:
+            self._engine.add(message)
+        except LegatoError as error:
+            with self._changed:
+                stream = self._streams.pop(message.id, None)
+            if stream is not None:
+                _call(stream.loop, partial(stream.queue.put_nowait, error))
+
+    def _hand_over(self, events: list[TokenEvent]) -> None:
+        """Give a step's events to the loops of their streams, in one call a loop."""
+        self._stats = self._engine.stats()
+        batches: dict[asyncio.AbstractEventLoop, list[tuple[_Stream, TokenEvent]]] = {}
+        with self._changed:
+            new = sum(isinstance(message, Request) for message in self._inbox)
+            self._num_waiting = self._stats.waiting_requests + new
+            for event in events:
+                stream = self._streams.get(event.request_id)
+                if stream is None:
+                    continue
+                batches.setdefault(stream.loop, []).append((stream, event))
+                stream.unsent -= event.finish_reason is not None
+                if not stream.unsent:
+                    del self._streams[event.request_id]
+            self._changed.notify_all()
+        for loop, batch in batches.items():
+            if not _call(loop, partial(_put, batch)):
+                self._abandon(batch)
+
+    def _abandon(self, batch: list[tuple[_Stream, TokenEvent]]) -> None:
+        """The loop of these streams is closed: nobody listens any more."""
+        for stream, event in batch:
+            self._leave(event.request_id, stream)
+
+    def _shut(self, reason: str) -> None:
+        with self._changed:
+            self._stopping = True
+            if self._closed is None:
+                self._closed = reason
+            streams, self._streams = self._streams, {}
+            self._changed.notify_all()
+        for stream in streams.values():
+            _call(stream.loop, partial(stream.queue.put_nowait, EngineStoppedError(reason)))
+
+
+def _put(batch: list[tuple[_Stream, TokenEvent]]) -> None:
+    for stream, event in batch:
+        stream.queue.put_nowait(event)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> bool:
+    """Run `function` in `loop`; False where the loop is closed."""
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,260 @@
+"""The engine: schedule → run → commit. Not thread-safe: one thread owns it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as List
+
+import numpy as np
+
+from legato.backends.base import F32, I32, Backend
+from legato.clock import Clock
+from legato.config import EngineConfig
+from legato.core import FinishReason, Request, TokenEvent
+from legato.errors import InvalidRequestError
+from legato.kvcache.cache import KVCache
+from legato.kvcache.integrity import check_integrity
+from legato.program.program import Program
+from legato.runner import Runner
+from legato.scheduler.batch import Batch
+from legato.scheduler.scheduler import Scheduler, end_event
+from legato.scheduler.sequence import Sequence, make_samples
+from legato.scheduler.stats import EngineStats as EngineStats
+from legato.validate import check_context, check_request, check_token_ids
+
+MAX_LOGITS_BYTES = 1 << 26
+"""Most bytes of logits that `Engine.logits` takes from the backend in one step."""
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Continues requests token by token on one backend.
+
+    A step that fails in the backend fails the requests that took part in it, each with an error
+    event; the engine goes on with the others.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        backend: Backend,
+        config: EngineConfig,
+        clock: Clock,
+        eos_ids: frozenset[int],
+        *,
+        draw_seed: Callable[[], int] = lambda: secrets.randbits(64),
+    ) -> None:
+        """`config.num_kv_blocks` must be set (see `kvcache.sizing`); the pool is made here.
+
+        Args:
+            eos_ids: tokens that end a sequence.
+            draw_seed: gives the seed (64 bits) of a request that brings none.
+        """
+        limit = min(config.max_context or program.max_context, program.max_context)
+        self._cache = KVCache(
+            program.kv,
+            config.num_kv_blocks,
+            num_slots=config.max_sequences + 1,  # one for `logits`
+            max_tokens=limit,
+            prefix_cache=config.prefix_cache,
+        )
+        backend.allocate_kv(config.num_kv_blocks)
+        self.vocab_size = program.vocab_size
+        self.max_context = limit
+        self._pool_context = min(limit, self._cache.longest_sequence())
+        self._backend = backend
+        self._config = config
+        self._clock = clock
+        self._eos_ids = eos_ids
+        self._draw_seed = draw_seed
+        self._runner = Runner(
+            backend, self._cache.tables, program.kv.block_size, program.vocab_size
+        )
+        self._scheduler = Scheduler(
+            self._cache,
+            max_batch_tokens=config.max_batch_tokens,
+            max_sequences=config.max_sequences,
+        )
+        self._live: dict[str, list[Sequence]] = {}
+        self._arrivals = 0
+        self._unsent: list[TokenEvent] = []
+        self._totals = {"steps": 0, "tokens": 0, "failed_steps": 0}
+        self._last_step = (0, 0, 0)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether another step is needed."""
+        return bool(self._live or self._unsent)
+
+    def check(self, request: Request) -> None:
+        """Raise what `add` would raise, except for a repeated id. Safe in any thread.
+
+        Raises:
+            InvalidRequestError: a field is out of range, or the prompt is too long.
+            CapacityError: the prompt can never fit into the KV pool.
+        """
+        check_request(request, self.vocab_size)
+        check_context(request, self.max_context, self._pool_context)
+
+    def add(self, request: Request) -> None:
+        """Queue `request`. Its output is capped to what context and KV pool hold.
+
+        Raises what `check` raises, and InvalidRequestError where a live request has this id.
+        """
+        self.check(request)
+        if request.id in self._live:
+            raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
+        self._live[request.id] = samples = self._samples(request)
+        for sequence in tuple(samples):
+            self._scheduler.add(sequence)
+
+    def cancel(self, request_id: str, index: int | None = None) -> None:
+        """End a request, or one of its samples, and free its blocks now.
+
+        The next step gives the CANCELLED events. Nothing happens where it has ended already.
+        """
+        for sequence in tuple(self._live.get(request_id, ())):
+            if index is None or sequence.index == index:
+                self._end(sequence, FinishReason.CANCELLED)
+
+    def step(self) -> list[TokenEvent]:
+        """One step: schedule → run → commit. The events of all requests that it touched."""
+        start_ns = self._clock.now_ns()
+        batch = self._scheduler.schedule()
+        if batch.sequences:
+            self._run(batch, start_ns)
+        events, self._unsent = self._unsent, []
+        return events
+
+    def logits(self, token_ids: List[int]) -> F32:
+        """Next-token logits f32 [len, vocab] at every position of `token_ids`.
+
+        Uses blocks of its own for the time of the call; live requests are not disturbed.
+
+        Raises:
+            InvalidRequestError: no tokens, an id out of range, or more than the context.
+            CapacityError: live requests leave too few blocks.
+        """
+        tokens = self._scored_tokens(token_ids)
+        result = np.empty((len(tokens), self.vocab_size), np.float32)
+        chunk = max(1, min(self._config.max_batch_tokens, MAX_LOGITS_BYTES // result[0].nbytes))
+        table = self._cache.open(None)
+        try:
+            for start in range(0, len(tokens), chunk):
+                end = min(start + chunk, len(tokens))
+                self._cache.extend(table, end)
+                result[start:end] = self._runner.logits(table, tokens[:end], start)
+                self._cache.advance(table, tokens, end)
+        finally:
+            self._cache.close(table)
+        return result
+
+    def stats(self) -> EngineStats:
+        """Figures as of now."""
+        scheduler, pool = self._scheduler, self._cache.pool
+        return EngineStats(
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            waiting_requests=self.num_waiting_requests,
+            oldest_waiting_ns=min((s.arrival_ns for s in self._never_ran()), default=None),
+            free_blocks=pool.num_free,
+            used_blocks=pool.num_used,
+            cached_blocks=pool.num_cached,
+            last_step_ns=self._last_step[0],
+            step_duration_ns=self._last_step[1],
+            step_rows=self._last_step[2],
+            preemptions=scheduler.num_preemptions,
+            **self._totals,
+        )
+
+    @property
+    def num_waiting_requests(self) -> int:
+        """Requests of which no sample has ever run."""
+        return len({s.request.id for s in self._never_ran()})
+
+    def check_integrity(self) -> None:
+        """AssertionError unless all blocks and sequences are accounted for."""
+        check_integrity(self._cache)
+        running, waiting = self._scheduler.running, self._scheduler.waiting
+        live = {sequence for group in self._live.values() for sequence in group}
+        assert live == {*running, *waiting}
+        assert len(live) == len(running) + len(waiting)
+        tables = {id(sequence.table) for sequence in running}
+        assert tables == {id(table) for table in self._cache.open_tables.values()}
+        assert all(sequence.table is None for sequence in waiting)
+
+    def close(self) -> None:
+        """Release the backend."""
+        self._backend.close()
+
+    def _never_ran(self) -> Iterator[Sequence]:
+        """Waiting samples of requests of which none has run."""
+        for sequence in self._scheduler.waiting:
+            if all(s.cached_tokens is None for s in sequence.siblings):
+                yield sequence
+
+    def _run(self, batch: Batch, start_ns: int) -> None:
+        try:
+            chosen = self._runner.run(batch)
+        except Exception as error:
+            _log.exception("a step of %d sequences failed", len(batch.sequences))
+            self._fail(batch, error)
+            events: list[TokenEvent] = []
+        else:
+            events = self._scheduler.commit(batch, chosen, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        self._last_step = (now_ns, now_ns - start_ns, sum(batch.num_rows))
+        self._totals["steps"] += 1
+        self._totals["tokens"] += len(events)
+        for event in events:
+            if event.finish_reason is not None:
+                self._forget(event.request_id, event.index)
+        self._unsent += events
+
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        """End every request that took part in a failed step, samples that wait included."""
+        self._totals["failed_steps"] += 1
+        message = f"the step that computed this request failed ({type(error).__name__})"
+        for sequence in {s for member in batch.sequences for s in member.siblings}:
+            if not sequence.finished:
+                self._end(sequence, FinishReason.ERROR, message)
+
+    def _end(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
+        self._scheduler.remove(sequence)
+        self._forget(sequence.request.id, sequence.index)
+        self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
+
+    def _forget(self, request_id: str, index: int) -> None:
+        left = [s for s in self._live[request_id] if s.index != index]
+        if left:
+            self._live[request_id] = left
+        else:
+            del self._live[request_id]
+
+    def _samples(self, request: Request) -> list[Sequence]:
+        params = request.params
+        wanted = len(request.prompt) + (params.max_tokens or self.max_context)
+        own_stops = frozenset(params.stop_token_ids)
+        self._arrivals += 1
+        return make_samples(
+            request,
+            arrival=self._arrivals,
+            arrival_ns=self._clock.now_ns(),
+            seed=self._draw_seed() if params.seed is None else params.seed,
+            length_limit=min(wanted, self._pool_context),
+            stop_ids=own_stops if params.ignore_eos else own_stops | self._eos_ids,
+        )
+
+    def _scored_tokens(self, token_ids: List[int]) -> I32:
+        check_token_ids(token_ids, self.vocab_size, "token_ids")
+        if len(token_ids) > self._pool_context:
+            raise InvalidRequestError(
+                f"logits of {len(token_ids)} tokens were asked for; the context is "
+                f"{self._pool_context}",
+                "token_ids",
+                "context_length_exceeded",
+            )
+        return np.array(token_ids, np.int32)

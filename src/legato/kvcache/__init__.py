@@ -1,0 +1,1 @@
+"""Paged keys and values: blocks with reference counts, shared prefixes, sliding windows."""

@@ -1,0 +1,303 @@
+"""Offline use: text in, text out, in the caller's own thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as List
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from legato.assemble import Assembled, assemble
+from legato.backends.base import F32
+from legato.clock import Clock, RealClock
+from legato.completion import SampleText, TextDelta
+from legato.config import EngineConfig
+from legato.core import FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
+from legato.errors import InvalidRequestError, LegatoError
+from legato.text.tokenizer import Tokenizer
+from legato.validate import check_params
+
+Prompt = str | List[int]
+Message = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class SampleResult:
+    """One sample of a prompt.
+
+    Attributes:
+        token_ids: all tokens, with the one that ended the sequence.
+        logprobs: one entry per token, where they were asked for.
+        token_times_ns: when the step of each token ended.
+    """
+
+    index: int
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] | None = None
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+    token_times_ns: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class GenerationResult:
+    """What a prompt was continued with; one output per sample.
+
+    Attributes:
+        prompt: the text, or None where token ids were given.
+        cached_tokens: prompt tokens that came from the prefix cache.
+        arrival_ns: when the prompt was handed to the engine; same clock as `token_times_ns`.
+    """
+
+    prompt: str | None
+    prompt_token_ids: list[int]
+    outputs: list[SampleResult]
+    arrival_ns: int
+    cached_tokens: int = 0
+
+
+class LLM:
+    """A model in this process. Not thread-safe; the server is for that.
+
+    Several `stream`s and a `generate` may be interleaved: each advances all of them.
+    """
+
+    def __init__(self, model: str | Path, **config: Any) -> None:  # noqa: ANN401 - checked by EngineConfig
+        """Load `model`: a ``.gguf`` file, a safetensors folder or a known name.
+
+        `config` are fields of `EngineConfig`; an unknown one is a TypeError.
+        """
+        self._set_up(model, EngineConfig(**config), RealClock())
+
+    @classmethod
+    def from_config(cls, path: Path, config: EngineConfig, clock: Clock | None = None) -> Self:
+        """Load the model file or folder at `path`."""
+        llm = cls.__new__(cls)
+        llm._set_up(path, config, clock or RealClock())
+        return llm
+
+    def _set_up(self, model: str | Path, config: EngineConfig, clock: Clock) -> None:
+        parts: Assembled = assemble(model, config, clock)
+        self.model = parts.model
+        self.tokenizer: Tokenizer = parts.tokenizer
+        self._template = parts.template
+        self._engine = parts.engine
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._added = 0
+        self._closed = False
+
+    @property
+    def max_context(self) -> int:
+        """Most tokens of prompt and output together."""
+        return self._engine.max_context
+
+    def generate(
+        self,
+        prompts: Prompt | List[Prompt],
+        params: SamplingParams | List[SamplingParams] | None = None,
+    ) -> list[GenerationResult]:
+        """Continue every prompt; one result each, in order.
+
+        Args:
+            prompts: a text, a list of texts, or a list of lists of token ids. One list of token
+                ids alone is one prompt.
+            params: for all prompts, or one each.
+
+        Raises:
+            InvalidRequestError: a prompt or parameter cannot be honoured; nothing was generated.
+            CapacityError: a prompt can never fit into the KV pool.
+        """
+        wanted = _as_list(prompts)
+        return self._generate([self._prompt(p) for p in wanted], _per_prompt(params, len(wanted)))
+
+    def chat(
+        self, messages: List[Message], params: SamplingParams | None = None
+    ) -> GenerationResult:
+        """The assistant's next turn. `messages` are {"role": …, "content": …}."""
+        prompt = self._chat_prompt(messages)
+        return self._generate([prompt], [params or SamplingParams()])[0]
+
+    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Iterator[str]:
+        """The text of one sample, piece by piece. Closing the iterator cancels the request.
+
+        Raises LegatoError where the sample fails on the way.
+        """
+        return self._stream(self._prompt(prompt), params or SamplingParams())
+
+    def stream_chat(
+        self, messages: List[Message], params: SamplingParams | None = None
+    ) -> Iterator[str]:
+        """The assistant's next turn, piece by piece; see `stream`."""
+        return self._stream(self._chat_prompt(messages), params or SamplingParams())
+
+    def logits(self, token_ids: List[int]) -> F32:
+        """Next-token logits at every position of `token_ids`, f32 [len, vocab]."""
+        return self._engine.logits(token_ids)
+
+    def close(self) -> None:
+        """Release the model. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _generate(
+        self, prompts: List[_Encoded], params: List[SamplingParams]
+    ) -> list[GenerationResult]:
+        requests = [self._request(p, chosen) for p, chosen in zip(prompts, params, strict=True)]
+        for request in requests:
+            self._engine.check(request)
+        jobs = [
+            self._start(request, prompt) for request, prompt in zip(requests, prompts, strict=True)
+        ]
+        try:
+            while any(job.unfinished for job in jobs):
+                self._step()
+        finally:
+            for job in jobs:
+                self._finish(job)
+        return [job.result for job in jobs]
+
+    def _stream(self, prompt: _Encoded, params: SamplingParams) -> Iterator[str]:
+        if params.n != 1:
+            raise InvalidRequestError("a stream has one sample; n must be 1", "n")
+        request = self._request(prompt, params)
+        self._engine.check(request)
+        return self._pieces(request, prompt)
+
+    def _pieces(self, request: Request, prompt: _Encoded) -> Iterator[str]:
+        job = self._start(request, prompt)
+        given = 0
+        output = job.result.outputs[0]
+        try:
+            while job.unfinished or given < len(output.text):
+                if given < len(output.text):
+                    given, start = len(output.text), given
+                    yield output.text[start:given]
+                else:
+                    self._step()
+        finally:
+            self._finish(job)
+        if output.error is not None:
+            raise LegatoError(output.error)
+
+    def _step(self) -> None:
+        for event in self._engine.step():
+            job = self._jobs.get(event.request_id)
+            if job is not None and job.take(event):
+                self._engine.cancel(event.request_id, event.index)
+
+    def _start(self, request: Request, prompt: _Encoded) -> _Job:
+        job = _Job(request, prompt, self._clock.now_ns(), self._new_text)
+        self._engine.add(request)
+        self._jobs[request.id] = job
+        return job
+
+    def _new_text(self, params: SamplingParams) -> SampleText:
+        return SampleText(self.tokenizer, params)
+
+    def _finish(self, job: _Job) -> None:
+        """Forget `job`; what still runs of it is cancelled."""
+        del self._jobs[job.request_id]
+        self._engine.cancel(job.request_id)
+
+    def _request(self, prompt: _Encoded, params: SamplingParams) -> Request:
+        self._added += 1
+        check_params(params, self._engine.vocab_size)
+        return Request(id=f"llm-{self._added}", prompt=prompt.token_ids, params=params)
+
+    def _prompt(self, prompt: Prompt) -> _Encoded:
+        if isinstance(prompt, str):
+            return _Encoded(prompt, tuple(self.tokenizer.encode(prompt)))
+        return _Encoded(None, tuple(prompt))
+
+    def _chat_prompt(self, messages: List[Message]) -> _Encoded:
+        text = self._template.render(messages)
+        return _Encoded(text, tuple(self.tokenizer.encode(text, add_special_tokens=False)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A prompt and its token ids."""
+
+    text: str | None
+    token_ids: tuple[int, ...]
+
+
+class _Job:
+    """The result of one request in the making."""
+
+    def __init__(
+        self,
+        request: Request,
+        prompt: _Encoded,
+        arrival_ns: int,
+        new_text: Callable[[SamplingParams], SampleText],
+    ) -> None:
+        params = request.params
+        self.request_id = request.id
+        self.unfinished = params.n
+        self._texts = [new_text(params) for _ in range(params.n)]
+        logprobs = params.logprobs is not None
+        self.result = GenerationResult(
+            prompt=prompt.text,
+            prompt_token_ids=list(prompt.token_ids),
+            outputs=[SampleResult(i, logprobs=[] if logprobs else None) for i in range(params.n)],
+            arrival_ns=arrival_ns,
+        )
+
+    def take(self, event: TokenEvent) -> bool:
+        """Add `event`; True where its sample has ended by a stop string, of which the engine
+        does not know."""
+        text, output = self._texts[event.index], self.result.outputs[event.index]
+        if text.finish_reason is not None:
+            return False
+        delta = text.push(event)
+        _add(output, event, delta)
+        self.result.cached_tokens = max(self.result.cached_tokens, event.cached_tokens)
+        self.unfinished -= delta.finish_reason is not None
+        return delta.finish_reason is not None and event.finish_reason is None
+
+
+def _add(output: SampleResult, event: TokenEvent, delta: TextDelta) -> None:
+    output.text += delta.text
+    output.finish_reason = delta.finish_reason
+    output.error = delta.error
+    if event.token_id is not None:
+        output.token_ids.append(event.token_id)
+        output.token_times_ns.append(event.time_ns)
+    if output.logprobs is not None and event.logprobs is not None:
+        output.logprobs.append(event.logprobs)
+
+
+def _as_list(prompts: Prompt | List[Prompt]) -> list[Prompt]:
+    """One prompt, as text or token ids, or several."""
+    if isinstance(prompts, str):
+        return [prompts]
+    if all(isinstance(item, str | list | tuple) for item in prompts):
+        return list(prompts)  # type: ignore[arg-type]
+    return [prompts]  # type: ignore[list-item]
+
+
+def _per_prompt(
+    params: SamplingParams | List[SamplingParams] | None, count: int
+) -> list[SamplingParams]:
+    if params is None or isinstance(params, SamplingParams):
+        return [params or SamplingParams()] * count
+    if len(params) != count:
+        raise InvalidRequestError(f"{len(params)} params were given for {count} prompts", "params")
+    return list(params)

@@ -1,0 +1,31 @@
+"""What a step computes, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from legato.core import TokenLogprobs
+from legato.scheduler.sequence import Sequence
+
+Choice = tuple[int, TokenLogprobs | None]
+"""A chosen token, and its log-probabilities if they were asked for."""
+
+Choices = tuple[Choice, ...]
+"""What a step chose for one sequence, in order: nothing in the midst of a prefill, one token
+otherwise, and several where drafts were accepted."""
+
+NO_TOKEN = -1
+"""Chosen where no token can be: all are forbidden, or the logits are not finite."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Sequences that take part in a step; `num_rows[i]` pending tokens of `sequences[i]` do.
+
+    Attributes:
+        copies: (from, to) pairs of KV blocks to copy before the step, in this order.
+    """
+
+    sequences: list[Sequence] = field(default_factory=list)
+    num_rows: list[int] = field(default_factory=list)
+    copies: list[tuple[int, int]] = field(default_factory=list)

@@ -1,0 +1,104 @@
+"""One sample of one request, from arrival to its last token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from legato.core import Request
+from legato.kvcache.table import BlockTable
+
+I32 = npt.NDArray[np.int32]
+Rank = tuple[int, int, int]
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A growing list of tokens, of which the first `num_computed` have keys and values.
+
+    A sequence is running while it has a table, and waiting otherwise; a preempted one keeps its
+    tokens and computes their keys and values again. Its last token is always still to compute.
+
+    Attributes:
+        index: which of the request's samples.
+        seed: of the noise; the same for all samples of the request.
+        rank: (priority, arrival, index); the smaller goes first.
+        arrival_ns: when the request was added.
+        length_limit: most tokens, prompt included.
+        stop_ids: tokens that end it.
+        siblings: all samples of the request in order, this one included.
+        cached_tokens: prompt tokens that came from the prefix cache; None before it ever ran.
+        digests: chain hashes of its full blocks, as far as they were looked up.
+    """
+
+    request: Request
+    index: int
+    seed: int
+    rank: Rank
+    arrival_ns: int
+    length_limit: int
+    stop_ids: frozenset[int]
+    siblings: list[Sequence]
+    num_prompt: int = field(init=False)
+    num_tokens: int = field(init=False)
+    num_computed: int = 0
+    table: BlockTable | None = None
+    finished: bool = False
+    cached_tokens: int | None = None
+    digests: list[bytes] = field(default_factory=list)
+    _buffer: I32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.num_prompt = self.num_tokens = len(self.request.prompt)
+        self._buffer = np.array(self.request.prompt, np.int32)
+
+    @property
+    def tokens(self) -> I32:
+        """Prompt and output so far, i32 [num_tokens]; a view that the next token outdates."""
+        return self._buffer[: self.num_tokens]
+
+    @property
+    def num_output(self) -> int:
+        """Tokens generated so far."""
+        return self.num_tokens - self.num_prompt
+
+    @property
+    def num_pending(self) -> int:
+        """Tokens whose keys and values are still to be computed, at least one."""
+        return self.num_tokens - self.num_computed
+
+    def append(self, token: int) -> None:
+        """Add a generated token."""
+        if self.num_tokens == len(self._buffer):
+            room = min(len(self._buffer), max(64, self.length_limit - self.num_tokens))
+            self._buffer = np.concatenate([self._buffer, np.zeros(max(room, 64), np.int32)])
+        self._buffer[self.num_tokens] = token
+        self.num_tokens += 1
+
+
+def make_samples(
+    request: Request,
+    *,
+    arrival: int,
+    arrival_ns: int,
+    seed: int,
+    length_limit: int,
+    stop_ids: frozenset[int],
+) -> list[Sequence]:
+    """The `n` sequences of `request`, the number `arrival` to be added."""
+    siblings: list[Sequence] = []
+    for index in range(request.params.n):
+        sequence = Sequence(
+            request=request,
+            index=index,
+            seed=seed,
+            rank=(request.priority, arrival, index),
+            arrival_ns=arrival_ns,
+            length_limit=length_limit,
+            stop_ids=stop_ids,
+            siblings=siblings,
+        )
+        siblings.append(sequence)
+    return siblings

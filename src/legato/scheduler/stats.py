@@ -1,0 +1,36 @@
+"""What an engine tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """Figures at one moment between two steps. Times in nanoseconds of the engine's clock.
+
+    Attributes:
+        running: sequences that take part in steps.
+        waiting: sequences that do not, preempted ones included.
+        waiting_requests: requests of which no sample has ever run.
+        oldest_waiting_ns: arrival of the oldest such request, or None.
+        free_blocks, used_blocks, cached_blocks: the KV pool; together all of it.
+        last_step_ns: when the last step ended; 0 before the first.
+        step_duration_ns, step_rows: time and token rows of the last step.
+        steps, tokens, preemptions, failed_steps: totals since the start.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    waiting_requests: int = 0
+    oldest_waiting_ns: int | None = None
+    free_blocks: int = 0
+    used_blocks: int = 0
+    cached_blocks: int = 0
+    last_step_ns: int = 0
+    step_duration_ns: int = 0
+    step_rows: int = 0
+    steps: int = 0
+    tokens: int = 0
+    preemptions: int = 0
+    failed_steps: int = 0

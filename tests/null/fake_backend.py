@@ -1,0 +1,232 @@
+"""A backend without a model. Its tokens depend on everything a real one's would: the tokens that it
+finds in its KV store through the block tables, position, seed, sample index, bias and penalties. A
+wrong table, a lost block or a skipped copy shows up as a wrong token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from legato.backends.base import SamplingInput, StepInput, StepOutput
+from legato.backends.check import check_step
+from legato.clock import VirtualClock
+from legato.config import EngineConfig
+from legato.core import Request, SamplingParams, TokenEvent
+from legato.engine import Engine
+from legato.errors import BackendError
+from legato.program.program import KVGroup, KVLayout, Program
+
+VOCAB = 97
+EOS = 7
+BLOCK = 16
+MASK = (1 << 61) - 1
+
+
+def fake_program(windows: Sequence[int | None] = (None,), max_context: int = 512) -> Program:
+    groups = tuple(KVGroup((index,), window) for index, window in enumerate(windows))
+    layout = KVLayout(groups, BLOCK, num_kv_heads=1, head_dim=8, element_bytes=4)
+    return Program((), {}, {}, layout, VOCAB, max_context)
+
+
+def mix(*values: int) -> int:
+    """A fixed, well-spread function of integers."""
+    state = 0x9E3779B97F4A7C15
+    for value in values:
+        state = (state ^ (int(value) & MASK)) * 0x2545F4914F6CDD1D & MASK
+        state ^= state >> 29
+    return state
+
+
+class FakeBackend:
+    """See the module. `fault(run number)` may raise; `forbid(request row)` gives token −1."""
+
+    name = "fake"
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.steps: list[StepInput] = []
+        self.runs = 0
+        self.keep_steps = True
+        self.closed = False
+        self.fault: Callable[[int], None] = lambda run: None
+        self.spoil: Callable[[int, int], bool] = lambda run, row: False
+
+    def allocate_kv(self, num_blocks: int) -> None:
+        self.store = np.full((num_blocks, BLOCK), -1, np.int64)
+
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        for source, target in zip(sources, targets, strict=True):
+            self.store[target] = self.store[source]
+
+    def run(self, step: StepInput) -> StepOutput:
+        self.runs += 1
+        if self.keep_steps:
+            self.steps.append(step)
+        self.fault(self.runs)
+        check_step(step, self.program, num_blocks=len(self.store))
+        self._append(step)
+        digests = [self._digest(step, row) for row in step.output_rows.tolist()]
+        if step.sampling is None:
+            logits = np.array([[mix(d, t) % 1000 for t in range(VOCAB)] for d in digests], "f4")
+            empty = np.empty((0, 0), np.int32)
+            return StepOutput(
+                token_ids=np.empty(0, np.int32),
+                logprobs=np.empty(0, np.float32),
+                top_ids=empty,
+                top_logprobs=empty.astype(np.float32),
+                logits=logits if step.want_logits else None,
+            )
+        return self._sample(digests, step.sampling)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _append(self, step: StepInput) -> None:
+        """Store (token, position, group), and forbid two sequences to write one block."""
+        writers: dict[int, int] = {}
+        for sequence in range(len(step.kv_lengths)):
+            rows = slice(step.query_starts[sequence], step.query_starts[sequence + 1])
+            positions, tokens = step.positions[rows], step.token_ids[rows]
+            for group, tables in enumerate(step.block_tables):
+                blocks = tables[sequence][positions // BLOCK]
+                for block in set(blocks.tolist()):
+                    assert writers.setdefault(block, sequence) == sequence, "a shared block"
+                self.store[blocks, positions % BLOCK] = _entries(tokens, positions, group)
+
+    def _digest(self, step: StepInput, row: int) -> int:
+        """Of what the row attends to: per group the last tokens, within the window."""
+        sequence = int(np.searchsorted(step.query_starts, row, side="right")) - 1
+        position = int(step.positions[row])
+        parts = []
+        for group, kv_group in enumerate(self.program.kv.groups):
+            first = 0 if kv_group.window is None else max(0, position - kv_group.window + 1)
+            positions = np.arange(first, position + 1)
+            blocks = step.block_tables[group, sequence][positions // BLOCK]
+            assert (blocks >= 0).all(), (group, sequence, position)
+            read = self.store[blocks, positions % BLOCK]
+            tokens = read % VOCAB
+            assert np.array_equal(read, _entries(tokens, positions, group)), "a foreign block"
+            parts.append(int((tokens * (positions * 2654435761 % 1000003 + 1)).sum()))
+        return mix(*parts)
+
+    def _sample(self, digests: list[int], s: SamplingInput) -> StepOutput:
+        rows = len(digests)
+        width = max(0, int(s.num_logprobs.max(initial=0)))
+        tokens = np.array([self._token(d, s, row) for row, d in enumerate(digests)], np.int32)
+        wanted = s.num_logprobs >= 0
+        return StepOutput(
+            token_ids=tokens,
+            logprobs=np.where(wanted, [-(d % 4096) / 64 for d in digests], np.nan).astype("f4"),
+            top_ids=np.array(
+                [[mix(d, k) % VOCAB for k in range(width)] for d in digests], np.int32
+            ).reshape(rows, width),
+            top_logprobs=np.array(
+                [[-(d % 1024 + k) / 64 for k in range(width)] for d in digests], np.float32
+            ).reshape(rows, width),
+        )
+
+    def _token(self, digest: int, s: SamplingInput, row: int) -> int:
+        if self.spoil(self.runs, row):
+            return -1
+        bias = slice(s.bias_starts[row], s.bias_starts[row + 1])
+        seen = slice(s.seen_starts[row], s.seen_starts[row + 1])
+        order = np.argsort(s.seen_ids[seen])
+        seed = mix(*s.seen_ids[seen][order], *s.seen_counts[seen][order])
+        noise = (s.seed[row], s.sample_index[row]) if s.temperature[row] > 0 else (0, 0)
+        token = mix(digest, seed, *noise, s.position[row]) % VOCAB
+        forbidden = {
+            int(i)
+            for i, v in zip(s.bias_ids[bias], s.bias_values[bias], strict=True)
+            if v == -np.inf
+        }
+        while token in forbidden:
+            token = (token + 1) % VOCAB
+        return token
+
+
+def _entries(tokens: np.ndarray, positions: np.ndarray, group: int) -> np.ndarray:
+    return (positions.astype(np.int64) * 8 + group) * VOCAB + tokens
+
+
+def make_engine(
+    windows: Sequence[int | None] = (None,),
+    *,
+    max_context: int = 512,
+    num_kv_blocks: int = 400,
+    eos_ids: frozenset[int] = frozenset({EOS}),
+    **config: object,
+) -> tuple[Engine, FakeBackend]:
+    """An engine on a fake backend, in virtual time, with seeds 1, 2, 3 …"""
+    program = fake_program(windows, max_context)
+    backend = FakeBackend(program)
+    seeds = iter(range(1, 1_000_000))
+    engine = Engine(
+        program,
+        backend,
+        EngineConfig(num_kv_blocks=num_kv_blocks, **config),
+        VirtualClock(),
+        eos_ids,
+        draw_seed=lambda: next(seeds),
+    )
+    return engine, backend
+
+
+def make_request(
+    id: str = "a",
+    length: int = 20,
+    *,
+    start: int = 0,
+    priority: int = 0,
+    salt: str = "",
+    prompt: Sequence[int] | None = None,
+    **params: object,
+) -> Request:
+    """A request whose prompt is a function of `start`; 8 tokens regardless of EOS by default."""
+    fields = {"max_tokens": 8, "ignore_eos": True, "temperature": 0.0} | params
+    tokens = prompt or [mix(start, i) % VOCAB for i in range(length)]
+    return Request(
+        id=id,
+        prompt=tuple(tokens),
+        params=SamplingParams(**fields),
+        priority=priority,
+        cache_salt=salt,
+    )
+
+
+Outputs = dict[tuple[str, int], list[TokenEvent]]
+
+
+def finish_all(engine: Engine, *requests: Request, max_steps: int = 10_000) -> Outputs:
+    """Add `requests`, step until nothing is left, checking integrity; events per sample."""
+    outputs: Outputs = {}
+    for request in requests:
+        engine.add(request)
+    for _ in range(max_steps):
+        if not engine.has_work:
+            return outputs
+        for event in engine.step():
+            outputs.setdefault((event.request_id, event.index), []).append(event)
+        engine.check_integrity()
+    raise AssertionError(f"still working after {max_steps} steps")
+
+
+def tokens_of(events: Sequence[TokenEvent]) -> list[int]:
+    return [event.token_id for event in events if event.token_id is not None]
+
+
+def summary(events: Sequence[TokenEvent]) -> list[tuple[object, ...]]:
+    """What must not depend on company: token, log-probabilities, reason."""
+    return [(e.token_id, e.logprobs, e.finish_reason) for e in events]
+
+
+def alone(request: Request, windows: Sequence[int | None] = (None,), **config: object) -> Outputs:
+    """What `request` gives in an engine of its own."""
+    engine, _ = make_engine(windows, **config)
+    return finish_all(engine, request)
+
+
+def broken(run: int) -> None:
+    """A fault for every run."""
+    raise BackendError(f"run {run} was made to fail")

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import pytest
+from fake_backend import (
+    EOS,
+    VOCAB,
+    alone,
+    broken,
+    finish_all,
+    make_engine,
+    make_request,
+    summary,
+    tokens_of,
+)
+
+from legato.core import FinishReason
+from legato.errors import CapacityError, InvalidRequestError
+
+WINDOWS = [(None,), (24,), (None, 24, 24), (40, None)]
+
+
+def crowd(count: int = 15, **params: object) -> list:
+    return [
+        make_request(f"r{i}", 5 + 13 * i % 90, start=i, max_tokens=6 + i, logprobs=i % 3, **params)
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("windows", WINDOWS)
+def test_a_request_gives_the_same_alone_and_in_a_batch(windows):
+    requests = crowd(16)
+    engine, _ = make_engine(windows)
+    together = finish_all(engine, *requests)
+    for request in requests:
+        expected = alone(request, windows)[request.id, 0]
+        assert summary(together[request.id, 0]) == summary(expected)
+
+
+@pytest.mark.parametrize("windows", WINDOWS)
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"max_batch_tokens": 7, "max_sequences": 4},
+        {"max_batch_tokens": 64, "max_sequences": 3},
+        {"prefix_cache": False},
+        {"num_kv_blocks": 40},
+        {"num_kv_blocks": 40, "max_batch_tokens": 33, "prefix_cache": False},
+    ],
+)
+def test_chunking_prefix_cache_and_preemption_change_nothing(windows, config):
+    requests = [make_request(f"r{i}", 90, start=i % 3, max_tokens=60) for i in range(6)]
+    engine, _ = make_engine(windows, max_context=160, **config)
+    outputs = finish_all(engine, *requests)
+    for request in requests:
+        expected = alone(request, windows, max_context=160)[request.id, 0]
+        assert summary(outputs[request.id, 0]) == summary(expected)
+    if config.get("num_kv_blocks") == 40 and windows == (None,):
+        assert engine.stats().preemptions > 0
+
+
+@pytest.mark.parametrize("windows", WINDOWS)
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 50])
+def test_samples_share_the_prompt_and_equal_those_of_single_runs(windows, length):
+    request = make_request("a", length, n=4, temperature=1.0, seed=5, max_tokens=40)
+    engine, backend = make_engine(windows)
+    outputs = finish_all(engine, request)
+    rows = sum(len(step.token_ids) for step in backend.steps)
+    assert rows == length + 3 + 4 * 39  # the prompt once, its last token again for each fork
+    texts = [tokens_of(outputs["a", index]) for index in range(4)]
+    assert len({tuple(text) for text in texts}) == 4
+    crowded, _ = make_engine(windows, max_sequences=1)
+    separately = finish_all(crowded, request)
+    assert [tokens_of(separately["a", index]) for index in range(4)] == texts
+
+
+def test_a_seed_reproduces_and_its_absence_draws_a_new_one():
+    engine, _ = make_engine()
+    a, b, c, d = (
+        tokens_of(finish_all(engine, make_request(name, temperature=1.0, seed=seed))[name, 0])
+        for name, seed in (("a", 3), ("b", 3), ("c", None), ("d", None))
+    )
+    assert a == b
+    assert len({tuple(text) for text in (a, c, d)}) == 3
+
+
+def test_the_end_token_is_in_the_last_event():
+    prompt = next(
+        p
+        for p in range(200)
+        if EOS in tokens_of(alone(make_request(start=p, max_tokens=40))["a", 0])
+    )
+    engine, _ = make_engine()
+    request = make_request(start=prompt, max_tokens=40, ignore_eos=False)
+    events = finish_all(engine, request)["a", 0]
+    assert events[-1].token_id == EOS
+    assert events[-1].finish_reason is FinishReason.STOP
+    assert EOS not in tokens_of(events[:-1])
+
+
+def test_end_and_stop_tokens_are_masked_until_min_tokens():
+    stops = tuple(range(60))
+    request = make_request(
+        max_tokens=30, min_tokens=12, stop_token_ids=stops, ignore_eos=False, logit_bias={3: 1.0}
+    )
+    events = alone(request)["a", 0]
+    tokens = tokens_of(events)
+    assert all(token not in stops for token in tokens[:12])
+    assert events[-1].finish_reason is FinishReason.STOP
+    assert tokens[-1] in stops
+
+
+def test_a_stop_token_ends_the_sequence():
+    free = tokens_of(alone(make_request(max_tokens=8))["a", 0])
+    events = alone(make_request(stop_token_ids=(free[3],)))["a", 0]
+    assert tokens_of(events) == free[: free.index(free[3]) + 1]
+    assert events[-1].finish_reason is FinishReason.STOP
+
+
+def test_output_is_capped_to_the_context():
+    events = alone(make_request(length=90, max_tokens=1000), max_context=100)["a", 0]
+    assert len(events) == 10
+    assert events[-1].finish_reason is FinishReason.LENGTH
+
+
+def test_a_prompt_without_room_for_output_is_refused():
+    engine, _ = make_engine(max_context=100)
+    engine.add(make_request("fits", 99))
+    with pytest.raises(InvalidRequestError) as caught:
+        engine.add(make_request("long", 100))
+    assert (caught.value.param, caught.value.code) == ("prompt", "context_length_exceeded")
+
+
+def test_a_prompt_that_never_fits_the_pool_is_refused_and_others_go_on():
+    engine, _ = make_engine(num_kv_blocks=4)
+    with pytest.raises(CapacityError):
+        engine.add(make_request("huge", 64))
+    outputs = finish_all(engine, make_request("small", 30))
+    assert len(outputs["small", 0]) == 8
+
+
+def test_a_repeated_id_is_refused_while_the_first_lives():
+    engine, _ = make_engine()
+    engine.add(make_request("a"))
+    with pytest.raises(InvalidRequestError, match="'a'"):
+        engine.add(make_request("a"))
+    finish_all(engine)
+    engine.add(make_request("a"))
+
+
+def test_sixty_four_long_requests_finish_in_a_pool_for_one():
+    requests = [make_request(f"r{i}", 60, start=i, max_tokens=60) for i in range(64)]
+    engine, _ = make_engine(max_context=120, num_kv_blocks=9)
+    outputs = finish_all(engine, *requests, max_steps=64 * 70)
+    for request in requests[::9]:
+        expected = alone(request, max_context=120)[request.id, 0]
+        assert summary(outputs[request.id, 0]) == summary(expected)
+
+
+@pytest.mark.parametrize("windows", [(24,), (None, 24, 24)])
+def test_long_requests_finish_in_the_smallest_pool_with_windows(windows):
+    for blocks in range(2, 40):
+        engine, _ = make_engine(windows, max_context=160, num_kv_blocks=blocks)
+        try:
+            engine.check(make_request(length=100))
+        except CapacityError:
+            continue
+        requests = [make_request(f"r{i}", 100, start=i, max_tokens=60) for i in range(3)]
+        outputs = finish_all(engine, *requests, max_steps=2000)
+        assert all(outputs[request.id, 0][-1].finish_reason for request in requests)
+        return
+    raise AssertionError("no pool was large enough")
+
+
+def test_priority_goes_before_arrival():
+    engine, _ = make_engine(max_sequences=1)
+    order = finish_all(
+        engine, make_request("late", priority=5), make_request("soon", start=1, priority=-1)
+    )
+    assert list(order) == [("soon", 0), ("late", 0)]
+
+
+def test_a_cancelled_request_frees_its_blocks_at_once():
+    engine, _ = make_engine(prefix_cache=False)
+    engine.add(make_request("a", 100, n=3))
+    engine.add(make_request("b", 100, start=1))
+    for _ in range(4):
+        engine.step()
+    engine.cancel("a")
+    engine.check_integrity()
+    assert engine.stats().used_blocks == 7
+    events = engine.step()
+    ends = [e for e in events if e.request_id == "a"]
+    assert sorted(e.index for e in ends) == [0, 1, 2]
+    assert all(e.finish_reason is FinishReason.CANCELLED for e in ends)
+    assert all(e.token_id is None for e in ends)
+
+
+def test_one_sample_can_be_cancelled():
+    engine, _ = make_engine()
+    engine.add(make_request("a", n=2, temperature=1.0))
+    engine.step()
+    engine.cancel("a", 0)
+    outputs = finish_all(engine)
+    assert outputs["a", 0][-1].finish_reason is FinishReason.CANCELLED
+    assert outputs["a", 1][-1].finish_reason is FinishReason.LENGTH
+
+
+def test_cancelling_what_is_gone_does_nothing():
+    engine, _ = make_engine()
+    engine.cancel("nobody")
+    assert not engine.has_work
+
+
+def test_a_failed_step_fails_its_requests_and_the_engine_goes_on():
+    engine, backend = make_engine()
+    engine.add(make_request("a", n=3))
+    engine.step()
+    backend.fault = broken
+    events = engine.step()
+    backend.fault = lambda run: None
+    assert sorted(e.index for e in events) == [0, 1, 2]
+    assert all(e.finish_reason is FinishReason.ERROR for e in events)
+    assert all(e.error and "BackendError" in e.error for e in events)
+    assert "was made to fail" not in events[0].error
+    engine.check_integrity()
+    assert engine.stats().used_blocks == 0
+    after = finish_all(engine, make_request("b"))
+    assert summary(after["b", 0]) == summary(alone(make_request("b"))["b", 0])
+
+
+def test_a_sequence_without_a_possible_token_ends_with_an_error_alone():
+    engine, backend = make_engine()
+    engine.add(make_request("a"))
+    engine.add(make_request("b", start=1))
+    engine.step()
+    backend.spoil = lambda run, row: row == 0
+    events = engine.step()
+    backend.spoil = lambda run, row: False
+    failed = next(e for e in events if e.request_id == "a")
+    assert failed.finish_reason is FinishReason.ERROR
+    assert failed.token_id is None
+    assert failed.error
+    rest = finish_all(engine)
+    assert rest["b", 0][-1].finish_reason is FinishReason.LENGTH
+
+
+def test_a_repeated_prompt_comes_from_the_prefix_cache():
+    engine, backend = make_engine()
+    first = finish_all(engine, make_request("a", 50))
+    backend.steps.clear()
+    second = finish_all(engine, make_request("b", 50))
+    assert first["a", 0][0].cached_tokens == 0
+    assert second["b", 0][0].cached_tokens == 48
+    assert len(backend.steps[0].token_ids) == 2
+    assert tokens_of(first["a", 0]) == tokens_of(second["b", 0])
+
+
+def test_a_conversation_goes_on_from_its_own_output():
+    engine, _ = make_engine()
+    first = make_request("a", 20, max_tokens=30)
+    said = tokens_of(finish_all(engine, first)["a", 0])
+    prompt = [*first.prompt, *said, 1, 2, 3]
+    events = finish_all(engine, make_request("b", prompt=prompt))["b", 0]
+    assert events[0].cached_tokens == 48
+
+
+def test_salts_share_nothing():
+    engine, _ = make_engine()
+    finish_all(engine, make_request("a", 50, salt="one"))
+    events = finish_all(engine, make_request("b", 50, salt="two"))["b", 0]
+    assert events[0].cached_tokens == 0
+
+
+def test_logits_do_not_depend_on_chunks_and_leave_nothing_behind():
+    chunked, _ = make_engine((None, 24), max_batch_tokens=7)
+    whole, _ = make_engine((None, 24))
+    tokens = make_request(length=60).prompt
+    assert (chunked.logits(tokens) == whole.logits(tokens)).all()
+    assert whole.logits(tokens).shape == (60, VOCAB)
+    chunked.check_integrity()
+    assert chunked.stats().used_blocks == chunked.stats().cached_blocks == 0
+
+
+def test_logits_do_not_disturb_a_running_request():
+    request = make_request(length=40)
+    engine, _ = make_engine()
+    engine.add(request)
+    events = engine.step()
+    engine.logits(make_request(length=60, start=1).prompt)
+    events += finish_all(engine)["a", 0]
+    assert summary(events) == summary(alone(request)["a", 0])
+
+
+@pytest.mark.parametrize("tokens", [[], [-1], [VOCAB], [1.5], [True], list(range(60)) * 9])
+def test_logits_of_bad_tokens_are_refused(tokens):
+    engine, _ = make_engine()
+    with pytest.raises(InvalidRequestError):
+        engine.logits(tokens)
+
+
+def test_stats_count_what_happened():
+    engine, _ = make_engine(max_sequences=2)
+    for name in "abc":
+        engine.add(make_request(name, n=2))
+    assert engine.stats().waiting_requests == 3
+    engine.step()
+    stats = engine.stats()
+    assert (stats.waiting_requests, stats.running, stats.waiting) == (1, 2, 4)
+    finish_all(engine)
+    stats = engine.stats()
+    assert stats.tokens == 48
+    assert stats.waiting_requests == stats.running == stats.used_blocks == 0
+    assert stats.free_blocks + stats.cached_blocks == 400
