@@ -59,7 +59,9 @@ class _Pool:
 
     slots: dict[str, int] = field(default_factory=dict)
     widths: list[int] = field(default_factory=list)
-    free: dict[RowKind, set[int]] = field(default_factory=lambda: {"tokens": set(), "outputs": set()})
+    free: dict[RowKind, set[int]] = field(
+        default_factory=lambda: {"tokens": set(), "outputs": set()}
+    )
 
     def take(self, buffer: Buffer) -> None:
         """The narrowest free slot that is wide enough, else the widest one, else a new one."""

@@ -1,0 +1,192 @@
+"""The native runtime. native/program.h says what each instruction and field means."""
+
+from collections.abc import Sequence
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from legato.backends.base import F32, I32, StepInput
+
+Bytes = npt.NDArray[np.uint8]
+
+NONE: int
+
+class StepError(ValueError): ...
+
+class Format(Enum):
+    F32 = 0
+    F16 = 1
+    BF16 = 2
+    Q4_0 = 3
+    Q4_1 = 4
+    Q5_0 = 5
+    Q5_1 = 6
+    Q8_0 = 7
+    Q4_K = 8
+    Q5_K = 9
+    Q6_K = 10
+
+class Rows(Enum):
+    TOKENS = 0
+    OUTPUTS = 1
+
+class Activation(Enum):
+    SILU = 0
+    GELU_TANH = 1
+
+class Elementwise(Enum):
+    ADD = 0
+    SCALE = 1
+    SOFT_CAP = 2
+
+class KVType(Enum):
+    F32 = 0
+    F16 = 1
+
+class Simd(Enum):
+    PORTABLE = 0
+    AVX2 = 1
+    AVX512 = 2
+
+class Precision(Enum):
+    FAST = 0
+    BALANCED = 1
+    EXACT = 2
+
+class Buffer:
+    def __init__(self, rows: Rows, width: int, slot: int) -> None: ...
+
+class Weight:
+    """A matrix in the bytes of its file, which must live as long as the executor."""
+
+    def __init__(self, format: Format, rows: int, columns: int, data: Bytes) -> None: ...
+
+class Rope:
+    def __init__(
+        self, frequencies: Sequence[float], interleaved: bool, magnitude: float
+    ) -> None: ...
+
+class KV:
+    def __init__(
+        self,
+        windows: Sequence[int],
+        layers_per_block: int,
+        block_size: int,
+        kv_heads: int,
+        head_dim: int,
+        type: KVType,
+    ) -> None: ...
+    @property
+    def block_bytes(self) -> int: ...
+
+class Norm:
+    def __init__(self, vector: int, eps: float) -> None: ...
+
+class Embed:
+    def __init__(self, table: int, out: int, scale: float) -> None: ...
+
+class RmsNorm:
+    def __init__(self, input: int, norm: Norm, addend: int, out: int) -> None: ...
+
+class Projection:
+    def __init__(self, weight: int, bias: int, addend: int, out: int) -> None: ...
+
+class Linear:
+    def __init__(self, input: int, norm: Norm | None, parts: Sequence[Projection]) -> None: ...
+
+class GatedLinear:
+    def __init__(
+        self, input: int, norm: Norm | None, gate: int, up: int, activation: Activation
+    ) -> None: ...
+
+class Heads:
+    def __init__(
+        self, input: int, out: int, head_dim: int, norm: Norm | None, rope: int
+    ) -> None: ...
+
+class Append:
+    def __init__(self, key: int, value: int, group: int, layer: int) -> None: ...
+
+class PrepareHeads:
+    def __init__(self, parts: Sequence[Heads], append: Append | None) -> None: ...
+
+class Attention:
+    def __init__(
+        self,
+        query: int,
+        out: int,
+        group: int,
+        layer: int,
+        heads: int,
+        scale: float,
+        soft_cap: float,
+        window: int,
+    ) -> None: ...
+
+class GatedActivation:
+    def __init__(self, gate: int, up: int, out: int, activation: Activation) -> None: ...
+
+class Map:
+    def __init__(self, kind: Elementwise, a: int, b: int, out: int, factor: float) -> None: ...
+
+class TakeRows:
+    def __init__(self, input: int, out: int) -> None: ...
+
+class Sample:
+    def __init__(self, logits: int) -> None: ...
+
+Instruction = (
+    Embed
+    | RmsNorm
+    | Linear
+    | GatedLinear
+    | PrepareHeads
+    | Attention
+    | GatedActivation
+    | Map
+    | TakeRows
+    | Sample
+)
+
+class Plan:
+    def __init__(
+        self,
+        instructions: Sequence[Instruction],
+        buffers: Sequence[Buffer],
+        weights: Sequence[Weight],
+        vectors: Sequence[Sequence[float]],
+        ropes: Sequence[Rope],
+        kv: KV,
+        result: int,
+        max_context: int,
+    ) -> None: ...
+
+class Options:
+    def __init__(
+        self, simd: Simd, precision: Precision, threads: int, rows: int, outputs: int
+    ) -> None: ...
+
+class Executor:
+    def __init__(self, plan: Plan, options: Options) -> None: ...
+    def allocate_kv(self, blocks: int) -> None: ...
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None: ...
+    def run(self, step: StepInput) -> tuple[I32, F32, I32, F32, F32 | None]: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+def supports(simd: Simd) -> bool: ...
+def best_simd() -> Simd: ...
+def repack(format: Format, rows: int, columns: int, data: Bytes) -> F32:
+    """A weight as the kernels see it: packed into panels and unpacked, f32 [rows, columns]."""
+
+def dequantise(format: Format, rows: int, columns: int, data: Bytes) -> F32:
+    """A weight as the embedding lookup reads it, f32 [rows, columns]."""
+
+def measure_bandwidth(threads: int, bytes: int) -> float:
+    """DRAM read bandwidth in GB/s of so many threads over `bytes` of memory."""
+
+def measure_int8_peak(threads: int) -> float:
+    """10⁹ int8 multiply-adds a second of so many threads."""
