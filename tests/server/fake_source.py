@@ -57,7 +57,11 @@ class FakeSource:
     state: SourceStatus = field(default_factory=SourceStatus)
     requests: list[Request] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    cancelled_samples: list[tuple[str, int]] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def cancel(self, request_id: str, index: int) -> None:
+        self.cancelled_samples.append((request_id, index))
 
     def status(self) -> SourceStatus:
         return self.state

@@ -92,6 +92,13 @@ def test_a_stop_string_ends_the_text_before_it_and_cancels_the_rest(
     assert stream_text(streamed.events()) == "Hello, "
 
 
+def test_a_stop_string_cancels_its_sample_while_siblings_run(client, source, chat_body):
+    client.post(PATH, {**chat_body, "stop": "wor", "n": 3})
+    request = source.requests[0].id
+    assert source.cancelled_samples == [(request, 0), (request, 1)]
+    assert source.cancelled == [request]
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_a_token_limit_ends_with_length(client, chat_body, name):
     choice = client.post(PATH, {**chat_body, name: 5}).json()["choices"][0]

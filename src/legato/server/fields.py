@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
-MAX_STOPS = 4
-MAX_STOP_LENGTH = 1024
-MAX_STOP_TOKENS = 64
-MAX_BIASES = 1024
+from legato.validate import MAX_BIAS, MAX_BIASES, MAX_STOP_LENGTH, MAX_STOP_TOKENS, MAX_STOPS
+
 MAX_METADATA = 16
 MAX_PROMPTS = 128
 TOKEN_ID_LIMIT = 2**31
@@ -59,9 +57,9 @@ def _bias_id(key: str) -> int:
 
 
 def _bias(value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and -100 <= value <= 100:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_BIAS:
         return float(value)
-    raise ValueError("biases must be numbers from -100 to 100")
+    raise ValueError(f"biases must be numbers from {-MAX_BIAS:g} to {MAX_BIAS:g}")
 
 
 def parse_metadata(value: object) -> dict[str, str]:
@@ -144,7 +142,7 @@ LogitBias = Annotated[
         {
             "type": "object",
             "propertyNames": {"pattern": "^(0|[1-9][0-9]*)$"},
-            "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+            "additionalProperties": {"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS},
             "maxProperties": MAX_BIASES,
         }
     ),

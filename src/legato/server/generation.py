@@ -119,10 +119,17 @@ class Generation:
         delta = sample.text.push(event)
         first, sample.started = not sample.started, True
         sample.finished = delta.finish_reason is not None
-        self._open -= sample.finished
+        if sample.finished:
+            self._open -= 1
+            self._cancel_rest(which, event)
         if not (first or delta.text or delta.logprobs or sample.finished):
             return None
         return Piece(choice, delta.text, delta.logprobs, delta.finish_reason, first)
+
+    def _cancel_rest(self, which: int, event: TokenEvent) -> None:
+        """A stop string ended the text; the engine does not know it and its siblings run on."""
+        if event.finish_reason is None and self._open:
+            self.service.source.cancel(self.requests[which].id, event.index)
 
 
 def _raise_failure(event: TokenEvent) -> None:

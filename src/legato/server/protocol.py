@@ -26,15 +26,15 @@ from legato.server.fields import (
     StopTokenIds,
     join_parts,
 )
+from legato.validate import INT32, MAX_LOGPROBS, MAX_SALT_LENGTH, MAX_SAMPLES
 
-INT32 = 2**31 - 1
-MAX_N = 128
-MAX_LOGPROBS = 20
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of the completions endpoint
 
 _ANNOTATIONS: tuple[str, ...] = ("title", "description", "default")
 _NULL: JsonDict = {"type": "null"}
-Salt = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[!-~]*$")]
+Salt = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_SALT_LENGTH, pattern=r"^[!-~]*$")
+]
 UserName = Annotated[str, StringConstraints(max_length=256)]
 
 
@@ -101,14 +101,14 @@ class GenerationRequest(Strict):
     """What chat and completions have in common."""
 
     model: str = Field(min_length=1, max_length=256, description="A name from /v1/models.")
-    n: int = Field(1, ge=1, le=MAX_N, description="Samples of the prompt.")
+    n: int = Field(1, ge=1, le=MAX_SAMPLES, description="Samples of the prompt.")
     max_tokens: int | None = Field(None, ge=1, le=INT32, description="Most tokens to generate.")
     temperature: float = Field(1.0, ge=0, le=2, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling.")
     presence_penalty: float = Field(0.0, ge=-2, le=2, description="Per token in the output.")
     frequency_penalty: float = Field(0.0, ge=-2, le=2, description="Per occurrence.")
     logit_bias: LogitBias = Field(default_factory=dict, description="Token id to added logit.")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="Makes the text reproducible.")
+    seed: int | None = Field(None, ge=0, le=2**64 - 1, description="Makes the text reproducible.")
     stop: StopStrings = Field((), description="Up to 4 strings that end the text.")
     stream: bool = Field(False, description="Server-sent events.")
     stream_options: StreamOptions | None = Field(None, description="Only with stream.")

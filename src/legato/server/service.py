@@ -31,6 +31,10 @@ class TokenSource(Protocol):
         """The events of all `request.params.n` samples, each ending with a finish reason."""
         ...
 
+    def cancel(self, request_id: str, index: int) -> None:
+        """End one sample, whose text is complete; its further events do not matter."""
+        ...
+
     def status(self) -> SourceStatus:
         """The state now; cheap."""
         ...

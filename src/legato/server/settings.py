@@ -13,6 +13,7 @@ class ServerSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         api_keys: whoever has one may call; empty leaves the server open.
+        model_name: the name under which the model answers; empty takes it from its file.
         model_aliases: further names under which the model answers.
         allowed_hosts: Host header names that are served; empty serves any.
         max_body: largest request body; a larger one is refused with 413.
@@ -21,11 +22,13 @@ class ServerSettings:
         stall_after: /health reports 503 when work waits and no step ended for this long.
         write_timeout: a reader that takes nothing for this long is cut off.
         grace: after SIGTERM, running answers may go on for this long.
+        log_calls: write one JSON line per call to standard error; never the text of a prompt.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     api_keys: tuple[str, ...] = ()
+    model_name: str = ""
     model_aliases: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     max_body: int = 10_000_000
@@ -34,3 +37,4 @@ class ServerSettings:
     stall_after: float = 60.0
     write_timeout: float = 60.0
     grace: float = 30.0
+    log_calls: bool = False

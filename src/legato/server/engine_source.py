@@ -1,0 +1,43 @@
+"""The asynchronous engine seen as a token source."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from legato.async_engine import AsyncEngine, LiveStats
+from legato.core import Request, TokenEvent
+from legato.metrics.prometheus import EngineGauges
+from legato.server.service import SourceStatus
+
+
+class EngineSource:
+    """A `TokenSource` that asks an `AsyncEngine`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    def generate(self, request: Request) -> AsyncIterator[TokenEvent]:
+        """The events of all samples; closing the iterator cancels the request."""
+        return self._engine.generate(request)
+
+    def cancel(self, request_id: str, index: int) -> None:
+        """End one sample."""
+        self._engine.cancel(request_id, index)
+
+    def status(self) -> SourceStatus:
+        """The state now; takes no lock."""
+        stats = self._engine.stats()
+        return SourceStatus(alive=stats.alive, gauges=_gauges(stats))
+
+
+def _gauges(stats: LiveStats) -> EngineGauges:
+    engine = stats.engine
+    return EngineGauges(
+        running=engine.running,
+        waiting=engine.waiting_requests,
+        blocks_used=engine.used_blocks,
+        blocks_cached=engine.cached_blocks,
+        blocks_total=engine.free_blocks + engine.used_blocks + engine.cached_blocks,
+        last_step_age_s=stats.last_step_age_s,
+        oldest_waiting_s=stats.oldest_waiting_s,
+    )

@@ -1,0 +1,160 @@
+"""`serve`: from a model and its settings to a server that runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from legato.assemble import Assembled, assemble
+from legato.async_engine import AsyncEngine
+from legato.clock import RealClock
+from legato.config import EngineConfig
+from legato.errors import LegatoError
+from legato.models.catalogue import CATALOGUE
+from legato.server.app import create_app
+from legato.server.engine_source import EngineSource
+from legato.server.lifecycle import Lifecycle
+from legato.server.service import Service
+from legato.server.settings import ServerSettings
+
+STOP_TIMEOUT = 2  # seconds for the engine's last step, and again for the last error events
+API_KEYS_VARIABLE = "LEGATO_API_KEYS"
+
+
+def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> None:
+    """Serve `model` until SIGTERM or SIGINT. Prints the URL when it answers.
+
+    The first signal closes /ready at once and lets running answers finish within
+    `settings.grace`; a second one ends them with an error.
+
+    Raises:
+        LegatoError: the port is busy, or what `assemble` raises.
+    """
+    settings = with_environment(settings, os.environ)
+    _log_calls(settings)
+    listener = listen(settings.host, settings.port)  # before loading: a busy port fails at once
+    clock = RealClock()
+    assembled = assemble(model, config, clock)
+    engine = AsyncEngine(assembled.engine, clock, max_waiting=config.max_waiting)
+    engine.start()
+    try:
+        lifecycle = Lifecycle()
+        service = _service(model, assembled, engine, settings)
+        app = create_app(service, settings, lifecycle=lifecycle)
+        GracefulServer(app, engine, lifecycle, settings).run(sockets=[listener])
+    finally:
+        engine.stop(STOP_TIMEOUT)
+
+
+def with_environment(settings: ServerSettings, environment: Mapping[str, str]) -> ServerSettings:
+    """Add the comma-separated keys in LEGATO_API_KEYS, which no process list shows."""
+    keys = [key.strip() for key in environment.get(API_KEYS_VARIABLE, "").split(",")]
+    return replace(settings, api_keys=(*settings.api_keys, *filter(None, keys)))
+
+
+def served_name(model: str | Path, settings: ServerSettings) -> str:
+    """The name clients use: the settings', else the catalogue's, else the file's or folder's."""
+    if settings.model_name:
+        return settings.model_name
+    path = Path(model).expanduser()
+    by_file = {entry.file_name: name for name, entry in CATALOGUE.items()}
+    return by_file.get(path.name) or (path.resolve().name.removesuffix(".gguf"))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; LegatoError says why there can be none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise LegatoError(
+            f"cannot listen on {host} port {port} ({reason}); choose another with --port, "
+            "0 takes a free one"
+        ) from None
+
+
+def _service(
+    model: str | Path, assembled: Assembled, engine: AsyncEngine, settings: ServerSettings
+) -> Service:
+    return Service(
+        model=served_name(model, settings),
+        source=EngineSource(engine),
+        tokenizer=assembled.tokenizer,
+        template=assembled.template,
+        max_context=engine.max_context,
+        created=int(time.time()),
+    )
+
+
+def _log_calls(settings: ServerSettings) -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    if settings.log_calls:
+        logging.getLogger("legato.calls").setLevel(logging.INFO)
+
+
+class GracefulServer(uvicorn.Server):
+    """A uvicorn that says where it listens, and that drains before it exits with status 0."""
+
+    def __init__(
+        self, app: FastAPI, engine: AsyncEngine, lifecycle: Lifecycle, settings: ServerSettings
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=STOP_TIMEOUT,
+            )
+        )
+        self._engine = engine
+        self._lifecycle = lifecycle
+        self._grace = settings.grace
+        self._hurry = asyncio.Event()
+        self._shutdown: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and print the URL once requests are answered."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"Legato listens on http://{shown}:{port}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal. It is not raised again afterwards, so that the exit status is 0."""
+        self._loop.call_soon_threadsafe(self._on_signal)
+
+    def _on_signal(self) -> None:
+        self._lifecycle.draining = True
+        if self._shutdown is None:
+            self._shutdown = self._loop.create_task(self._drain())
+        else:
+            self._hurry.set()
+
+    async def _drain(self) -> None:
+        """Let answers finish, end those that do not, then let uvicorn exit."""
+        waits = [
+            self._loop.create_task(wait) for wait in (self._lifecycle.idle(), self._hurry.wait())
+        ]
+        await asyncio.wait(waits, timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(self._engine.stop, STOP_TIMEOUT)
+        await asyncio.wait((idle,), timeout=STOP_TIMEOUT)
+        idle.cancel()
+        hurry.cancel()
+        self.should_exit = True

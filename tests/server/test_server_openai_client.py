@@ -1,0 +1,123 @@
+"""The real client of OpenAI against a real HTTP server."""
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from legato.errors import OverloadedError
+
+
+@pytest.fixture
+def api(live) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=0) as api:
+        yield api
+
+
+def ask(api, **fields):
+    return api.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "hi"}], **fields
+    )
+
+
+def test_chat(api):
+    answer = ask(api, n=2, seed=7, temperature=0.5, user="someone")
+    assert [choice.message.content for choice in answer.choices] == ["Hello, world"] * 2
+    assert answer.usage.prompt_tokens_details.cached_tokens == 0
+    assert answer.legato["timing"]["ttft_ms"] > 0
+    assert answer._request_id
+
+
+def test_streamed_chat(api):
+    chunks = list(ask(api, stream=True, stream_options={"include_usage": True}))
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == "Hello, world"
+    assert chunks[-1].usage.completion_tokens == 13
+
+
+def test_logprobs(api):
+    answer = ask(api, logprobs=True, top_logprobs=3, max_completion_tokens=2)
+    content = answer.choices[0].logprobs.content
+    assert [entry.token for entry in content] == ["H", "e"]
+    assert len(content[0].top_logprobs) == 3
+
+
+def test_stop(api):
+    assert ask(api, stop=["wor"]).choices[0].message.content == "Hello, "
+
+
+def test_completions(api):
+    answer = api.completions.create(model="tiny", prompt=["a", "b"], logprobs=1, max_tokens=3)
+    assert [choice.text for choice in answer.choices] == ["Hel", "Hel"]
+    assert answer.choices[0].logprobs.tokens == ["H", "e", "l"]
+    streamed = api.completions.create(model="tiny", prompt="a", stream=True, max_tokens=3)
+    assert "".join(chunk.choices[0].text for chunk in streamed) == "Hel"
+
+
+def test_models(api):
+    assert [model.id for model in api.models.list()] == ["tiny"]
+    assert api.models.retrieve("tiny").id == "tiny"
+
+
+def test_extensions(api, source):
+    ask(api, extra_body={"top_k": 5, "min_p": 0.1, "cache_salt": "a"})
+    assert source.requests[0].params.top_k == 5
+
+
+def test_errors_become_the_clients_exceptions(api, source):
+    with pytest.raises(openai.NotFoundError) as missing:
+        api.chat.completions.create(model="x", messages=[{"role": "user", "content": "hi"}])
+    assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError) as bad:
+        ask(api, temperature=9)
+    assert bad.value.param == "temperature"
+    with pytest.raises(openai.BadRequestError) as long:
+        api.completions.create(model="tiny", prompt="x" * 1000)
+    assert long.value.code == "context_length_exceeded"
+    source.refusal = OverloadedError("full", 1)
+    with pytest.raises(openai.InternalServerError) as full:
+        ask(api, stream=True)
+    assert full.value.status_code == 503
+
+
+def test_a_failure_in_a_stream_reaches_the_reader(api, source):
+    async def fail(number):
+        if number == 3:
+            raise RuntimeError
+
+    source.before = fail
+    with pytest.raises(openai.APIError):
+        list(ask(api, stream=True))
+
+
+@pytest.mark.parametrize("reads", [0, 2])
+def test_closing_a_stream_cancels_the_request(api, source, reads):
+    import threading
+
+    cancelled = threading.Event()
+
+    class Recording(list):
+        def append(self, item):
+            super().append(item)
+            cancelled.set()
+
+    async def hang(number):
+        if number == 5:
+            import asyncio
+
+            await asyncio.Event().wait()
+
+    source.cancelled = Recording()
+    source.before = hang
+    stream = ask(api, stream=True)
+    for _ in range(reads):
+        next(stream)
+    stream.close()
+    assert cancelled.wait(5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools_are_refused_by_name(api, stream):
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(api, tools=[{"type": "function", "function": {"name": "f"}}], stream=stream)
+    assert refused.value.param == "tools"
