@@ -84,10 +84,8 @@ class Family:
 
 def translate(name: str, names: Mapping[str, str]) -> str | None:
     """The canonical name of a tensor, or None where `names` has none."""
-    if name in names:
-        return names[name]
     layer = _LAYER.search(name)
     if layer is None:
-        return None
+        return None if "{i}" in name else names.get(name)
     canonical = names.get(_LAYER.sub(".{i}.", name, count=1))
     return canonical and canonical.replace("{i}", layer[1])

@@ -19,7 +19,8 @@ from legato.models.registry import gguf_family, hf_family
 from legato.tensor import Tensor
 from legato.text.source import GGUFVocabulary, TokenizerFolder
 
-MATRIX_ONLY = "norms and biases must be F32, F16 or BF16"
+VECTOR_FORMATS = "norms and biases must be F32, F16 or BF16"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def load_model(path: Path) -> Model:
@@ -35,6 +36,10 @@ def load_model(path: Path) -> Model:
         raise ModelFormatError(f"there is no model at {path}")
     if path.is_dir():
         return _load_folder(path)
+    if path.suffix == ".safetensors":
+        raise ModelFormatError(f"{path.name}: give the folder that it is in, with its config.json")
+    if path.suffix in PICKLES:
+        raise ModelFormatError(f"{path.name} is a pickle, which can run code and is never loaded")
     return _load_gguf(path)
 
 
@@ -58,21 +63,22 @@ def _load_gguf(path: Path) -> Model:
     family = gguf_family(name)
     arch = family.from_gguf(Fields(file.metadata, f"{name}."), file.tensors)
     vocabulary = {k: v for k, v in file.metadata.items() if k.startswith("tokenizer.")}
-    tokens = vocabulary.get("tokenizer.ggml.tokens", [])
-    if isinstance(tokens, list) and len(tokens) > arch.vocab_size:
-        raise ModelFormatError(
-            f"tokenizer.ggml.tokens has {len(tokens)} entries, "
-            f"but 'token_embd.weight' only {arch.vocab_size} rows"
-        )
+    _check_vocabulary(vocabulary.get("tokenizer.ggml.tokens"), arch.vocab_size)
     weights = _name_weights(file.tensors, family, family.gguf_names, arch)
     return Model(path.stem, path, arch, weights, GGUFVocabulary(vocabulary))
 
 
+def _check_vocabulary(tokens: object, rows: int) -> None:
+    """More rows than tokens are padding; more tokens than rows would index beyond the matrix."""
+    if isinstance(tokens, list) and len(tokens) > rows:
+        raise ModelFormatError(
+            f"tokenizer.ggml.tokens has {len(tokens)} entries, "
+            f"but 'token_embd.weight' only {rows} rows"
+        )
+
+
 def _name_weights(
-    tensors: Mapping[str, Tensor],
-    family: Family,
-    names: Mapping[str, str],
-    arch: ArchConfig,
+    tensors: Mapping[str, Tensor], family: Family, names: Mapping[str, str], arch: ArchConfig
 ) -> dict[str, Tensor]:
     """Tensors under canonical names, in order of use; all that `arch` needs and no others."""
     expected = expected_weights(arch)
@@ -80,12 +86,12 @@ def _name_weights(
     leftover = []
     for name, tensor in tensors.items():
         canonical = translate(name, names)
-        if canonical in expected:
+        if canonical in expected and canonical not in found:
             found[canonical] = tensor
-        elif not (canonical == "head.weight" and arch.tied_head) and not family.ignores(name):
+        elif not family.ignores(name) and not (arch.tied_head and canonical == "head.weight"):
             leftover.append(name)
     if missing := [name for name in expected if name not in found]:
-        raise ModelFormatError(f"missing tensors: {_list(missing)}; is the file complete?")
+        raise ModelFormatError(f"missing tensors: {_list(missing)}; is the model complete?")
     if leftover:
         raise ModelFormatError(
             f"tensors that a {arch.family} model does not use: {_list(leftover)}"
@@ -97,7 +103,7 @@ def _checked(tensor: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
     if tensor.shape != shape:
         raise ModelFormatError(f"tensor {tensor.name!r} has shape {tensor.shape}, not {shape}")
     if len(shape) == 1 and tensor.format.block != 1:
-        raise ModelFormatError(f"tensor {tensor.name!r} is {tensor.format.name}: {MATRIX_ONLY}")
+        raise ModelFormatError(f"tensor {tensor.name!r} is {tensor.format.name}: {VECTOR_FORMATS}")
     return replace(tensor, name=name)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 from legato.errors import ModelFormatError
 
-
 MAX_FILE_BYTES = 1 << 24
 
 
