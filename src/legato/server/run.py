@@ -43,18 +43,18 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
     """
     settings = with_environment(settings, os.environ)
     _log_calls(settings)
-    listener = listen(settings.host, settings.port)  # before loading: a busy port fails at once
-    clock = RealClock()
-    assembled = assemble(model, config, clock)
-    engine = AsyncEngine(assembled.engine, clock, max_waiting=config.max_waiting)
-    engine.start()
-    try:
-        lifecycle = Lifecycle()
-        service = _service(model, assembled, engine, settings)
-        app = create_app(service, settings, lifecycle=lifecycle)
-        GracefulServer(app, engine, lifecycle, settings).run(sockets=[listener])
-    finally:
-        engine.stop(STOP_TIMEOUT)
+    with listen(settings.host, settings.port) as listener:  # a busy port fails before loading
+        clock = RealClock()
+        assembled = assemble(model, config, clock)
+        engine = AsyncEngine(assembled.engine, clock, max_waiting=config.max_waiting)
+        engine.start()
+        try:
+            lifecycle = Lifecycle()
+            service = _service(model, assembled, engine, settings)
+            app = create_app(service, settings, lifecycle=lifecycle)
+            GracefulServer(app, engine, lifecycle, settings).run(sockets=[listener])
+        finally:
+            engine.stop(STOP_TIMEOUT)
 
 
 def with_environment(settings: ServerSettings, environment: Mapping[str, str]) -> ServerSettings:
@@ -99,9 +99,10 @@ def _service(
 
 
 def _log_calls(settings: ServerSettings) -> None:
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
     if settings.log_calls:
-        logging.getLogger("legato.calls").setLevel(logging.INFO)
+        calls = logging.getLogger("legato.calls")
+        calls.setLevel(logging.INFO)
+        calls.addHandler(logging.StreamHandler(sys.stderr))
 
 
 class GracefulServer(uvicorn.Server):
@@ -148,13 +149,16 @@ class GracefulServer(uvicorn.Server):
             self._hurry.set()
 
     async def _drain(self) -> None:
-        """Let answers finish, end those that do not, then let uvicorn exit."""
-        waits = [
-            self._loop.create_task(wait) for wait in (self._lifecycle.idle(), self._hurry.wait())
-        ]
-        await asyncio.wait(waits, timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.to_thread(self._engine.stop, STOP_TIMEOUT)
-        await asyncio.wait((idle,), timeout=STOP_TIMEOUT)
-        idle.cancel()
-        hurry.cancel()
-        self.should_exit = True
+        """Let answers finish, end those that do not, then let uvicorn exit, come what may."""
+        idle = self._loop.create_task(self._lifecycle.idle())
+        hurry = self._loop.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait(
+                (idle, hurry), timeout=self._grace, return_when=asyncio.FIRST_COMPLETED
+            )
+            await asyncio.to_thread(self._engine.stop, STOP_TIMEOUT)
+            await asyncio.wait((idle,), timeout=STOP_TIMEOUT)
+        finally:
+            idle.cancel()
+            hurry.cancel()
+            self.should_exit = True

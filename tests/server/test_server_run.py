@@ -1,0 +1,143 @@
+"""Starting, failing to start, and stopping; with a fake engine in a process of its own."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from legato.config import EngineConfig
+from legato.errors import FetchError, LegatoError, ModelFormatError
+from legato.server.run import listen, serve, served_name, with_environment
+from legato.server.settings import ServerSettings
+
+HERE = Path(__file__).parent
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, str(HERE / "serve_fake.py"), *arguments]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("Legato listens on http://127.0.0.1:")
+        try:
+            yield process, line.split()[-1]
+        finally:
+            process.kill()
+
+
+@contextmanager
+def stream(url: str) -> Iterator[Iterator[str]]:
+    """The lines of a chat stream, of which three tokens have come."""
+    with (
+        httpx.Client(timeout=10) as client,
+        client.stream("POST", f"{url}/v1/chat/completions", json=CHAT) as response,
+    ):
+        lines = response.iter_lines()
+        for line in lines:
+            if '"content": "l"' in line:
+                break
+        yield lines
+
+
+def test_a_signal_closes_the_door_and_lets_answers_finish():
+    with served("30", "finish") as (process, url), stream(url) as lines:
+        process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{url}/ready").status_code != 503:
+            pass
+        refused = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
+        assert refused.status_code == 503
+        assert refused.headers["connection"] == "close"
+        assert process.poll() is None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        rest = list(lines)
+        assert rest[-2] == "data: [DONE]"
+        assert process.wait(5) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_second_signal_ends_answers_with_an_error():
+    with served("30") as (process, url), stream(url) as lines:
+        process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{url}/ready").status_code != 503:
+            pass
+        process.send_signal(signal.SIGINT)
+        rest = list(lines)
+        assert "engine_stopped" in rest[-2]
+        assert process.wait(5) == 0
+
+
+def test_answers_that_outlast_the_grace_end_with_an_error():
+    with served("0") as (process, url), stream(url) as lines:
+        process.send_signal(signal.SIGTERM)
+        assert "engine_stopped" in list(lines)[-2]
+        assert process.wait(5) == 0
+
+
+def test_an_idle_server_stops_at_once():
+    with served("30") as (process, url):
+        assert httpx.get(f"{url}/ready").status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 0
+
+
+def test_a_busy_port_fails_before_anything_is_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(LegatoError, match=f"port {port}.*choose another"):
+            serve("does-not-matter", EngineConfig(), ServerSettings(port=port))
+
+
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_port_that_cannot_be_is_one_line(port):
+    with pytest.raises(LegatoError, match="cannot listen"):
+        listen("127.0.0.1", port)
+
+
+def test_a_host_that_is_not_ours_is_one_line():
+    with pytest.raises(LegatoError, match="cannot listen"):
+        listen("192.0.2.1", 0)
+
+
+def test_a_model_that_is_not_there_never_listens(capsys, tmp_path):
+    with pytest.raises(FetchError, match="no model at"):
+        serve(tmp_path / "missing.gguf", EngineConfig(), ServerSettings(port=0))
+    assert "listens" not in capsys.readouterr().out
+
+
+def test_a_model_that_is_damaged_never_listens(capsys, tmp_path):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF\x03\x00")
+    with pytest.raises(ModelFormatError):
+        serve(broken, EngineConfig(), ServerSettings(port=0))
+    assert "listens" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "name"),
+    [
+        ("/m/SmolLM2-135M-Instruct.Q4_1.gguf", ServerSettings(), "smollm2-135m-instruct"),
+        ("/m/other.Q8_0.gguf", ServerSettings(), "other.Q8_0"),
+        ("/m/folder/", ServerSettings(), "folder"),
+        ("/m/other.gguf", ServerSettings(model_name="mine"), "mine"),
+    ],
+)
+def test_a_model_is_served_under_a_name_that_people_know(model, settings, name):
+    assert served_name(model, settings) == name
+
+
+def test_keys_come_from_the_environment_too():
+    settings = with_environment(ServerSettings(api_keys=("a",)), {"LEGATO_API_KEYS": "b, c,"})
+    assert settings.api_keys == ("a", "b", "c")
+    assert with_environment(ServerSettings(), {}).api_keys == ()
