@@ -34,9 +34,7 @@ def read_folder_vocabulary(folder: Path) -> Vocabulary:
     return Vocabulary(
         encoder=encoder,
         texts=texts,
-        pieces=[
-            text.encode() if i in added else decoding.piece(text) for i, text in enumerate(texts)
-        ],
+        piece=lambda i: texts[i].encode() if i in added else decoding.piece(texts[i]),
         special_ids=special,
         bos_id=bos_id,
         eos_id=settings.eos_id(encoder),

@@ -12,10 +12,11 @@ from tokenizers.processors import TemplateProcessing
 from legato.errors import ModelFormatError
 from legato.text.byte_bpe import byte_bpe, pre_tokenizer_named
 from legato.text.gguf_fields import TokenizerFields, TokenType
-from legato.text.sentencepiece import sentencepiece_bpe, sentencepiece_piece
+from legato.text.sentencepiece import is_space_run, sentencepiece_bpe, sentencepiece_piece
 from legato.text.vocabulary import Vocabulary, byte_level_piece, turn_ends
 
 _SPECIAL = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
+_LITERAL = _SPECIAL | {TokenType.USER_DEFINED}
 
 
 def read_gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
@@ -39,33 +40,31 @@ def read_gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
 
 def _read_byte_level(fields: TokenizerFields) -> Vocabulary:
     pre = pre_tokenizer_named(fields.pre)
+    added = {i for i, kind in enumerate(fields.types) if kind in _LITERAL}
+
+    def piece(i: int) -> bytes:
+        return fields.tokens[i].encode() if i in added else byte_level_piece(fields.tokens[i])
+
     encoder = byte_bpe(fields.token_ids(), fields.merges(), pre)
-    literal = {TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED}
-    pieces = [
-        text.encode() if kind in literal else byte_level_piece(text)
-        for text, kind in zip(fields.tokens, fields.types, strict=True)
-    ]
-    added = [i for i, kind in enumerate(fields.types) if kind in literal]
-    return _assemble(fields, encoder, pieces, added, adds_bos=pre.adds_bos)
+    return _assemble(fields, encoder, piece, sorted(added), adds_bos=pre.adds_bos)
 
 
 def _read_sentencepiece(fields: TokenizerFields) -> Vocabulary:
-    pieces = [
-        sentencepiece_piece(text, kind)
-        for text, kind in zip(fields.tokens, fields.types, strict=True)
-    ]
+    def piece(i: int) -> bytes:
+        return sentencepiece_piece(fields.tokens[i], fields.types[i])
+
     added = [
         i
         for i, kind in enumerate(fields.types)
-        if kind in _SPECIAL or (kind == TokenType.USER_DEFINED and pieces[i].strip(b" "))
+        if kind in _LITERAL and not is_space_run(fields.tokens[i], kind)
     ]
-    return _assemble(fields, sentencepiece_bpe(fields), pieces, added, adds_bos=True)
+    return _assemble(fields, sentencepiece_bpe(fields), piece, added, adds_bos=True)
 
 
 def _assemble(
     fields: TokenizerFields,
     encoder: RustTokenizer,
-    pieces: Sequence[bytes],
+    piece: Callable[[int], bytes],
     added: Sequence[int],
     *,
     adds_bos: bool,
@@ -81,7 +80,7 @@ def _assemble(
     return Vocabulary(
         encoder=encoder,
         texts=fields.tokens,
-        pieces=pieces,
+        piece=piece,
         special_ids=special,
         bos_id=bos_id,
         eos_id=fields.token_id("eos_token_id"),

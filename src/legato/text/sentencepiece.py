@@ -6,6 +6,7 @@ score. So every split of a piece into two pieces is a merge, ranked by the score
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 from tokenizers import Tokenizer as RustTokenizer
@@ -16,14 +17,20 @@ from legato.errors import ModelFormatError
 from legato.text.gguf_fields import TokenizerFields, TokenType
 
 SPACE = "▁"
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _MERGED = frozenset({TokenType.NORMAL, TokenType.USER_DEFINED})
 
 
 def sentencepiece_piece(text: str, kind: int) -> bytes:
     """The bytes of a token: a byte token's byte, else its text with U+2581 read as a space."""
     if kind == TokenType.BYTE:
-        return _byte_value(text)
+        return bytes.fromhex(text[3:5])
     return text.replace(SPACE, " ").encode()
+
+
+def is_space_run(text: str, kind: int) -> bool:
+    """A user-defined token of spaces only, which is merged from spaces like an ordinary one."""
+    return kind == TokenType.USER_DEFINED and not text.strip(" " + SPACE)
 
 
 def sentencepiece_bpe(fields: TokenizerFields) -> RustTokenizer:
@@ -32,10 +39,10 @@ def sentencepiece_bpe(fields: TokenizerFields) -> RustTokenizer:
     User-defined runs of spaces are merges too, before all others, as in the tokenizer.json of
     the models that have them (Gemma).
     """
-    vocab = {
-        text.replace(" ", SPACE) if kind == TokenType.USER_DEFINED and text.isspace() else text: i
-        for i, (text, kind) in enumerate(zip(fields.tokens, fields.types, strict=True))
-    }
+    _check_byte_tokens(fields)
+    vocab = {text: i for i, text in enumerate(fields.tokens)}
+    runs = [i for i, kind in enumerate(fields.types) if is_space_run(fields.tokens[i], kind)]
+    vocab |= {fields.tokens[i].replace(" ", SPACE): i for i in runs}
     unknown = fields.token_id("unknown_token_id")
     model = BPE(
         vocab,
@@ -76,8 +83,7 @@ def _ranked_pieces(fields: TokenizerFields) -> list[str]:
     return [text for _, text in scored]
 
 
-def _byte_value(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text.removeprefix("<0x").removesuffix(">"))
-    except ValueError:
-        raise ModelFormatError(f"byte token {text!r} is not of the form <0xHH>") from None
+def _check_byte_tokens(fields: TokenizerFields) -> None:
+    for text, kind in zip(fields.tokens, fields.types, strict=True):
+        if kind == TokenType.BYTE and not _BYTE_TOKEN.fullmatch(text):
+            raise ModelFormatError(f"byte token {text!r} is not of the form <0xHH>")

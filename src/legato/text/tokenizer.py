@@ -50,7 +50,9 @@ class Tokenizer:
         """
         _check_encodable(text)
         encoder = self._encoder if parse_special else self._plain_encoder
-        ids: list[int] = encoder.encode(text, add_special_tokens=add_special_tokens).ids
+        # Of the library's ways to encode, the batched ones alone let other threads run meanwhile.
+        (encoding,) = encoder.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        ids: list[int] = encoding.ids
         return ids
 
     def decode(
@@ -73,7 +75,7 @@ class Tokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """The exact bytes a token stands for; a control token gives its literal text."""
         self._check_id(token_id)
-        return self._vocabulary.pieces[token_id]
+        return self._vocabulary.piece(token_id)
 
     def token_text(self, token_id: int) -> str:
         """A token as the vocabulary writes it, such as "Ġthe" or "▁the"."""

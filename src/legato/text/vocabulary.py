@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer as RustTokenizer
@@ -41,7 +41,7 @@ class Vocabulary:
     Attributes:
         encoder: the Rust tokenizer; knows the special tokens and the post-processor.
         texts: the text of each token id as its file writes it; "" for an id without a token.
-        pieces: the exact bytes that each token id stands for; literal text for special tokens.
+        piece: the exact bytes that a token id stands for; literal text for special tokens.
         special_ids: control tokens: skipped in decoded text, not matched in untrusted text.
         bos_id: token that begins a sequence, if the model has one.
         eos_id: token that the model's own settings name as the end, if any.
@@ -53,7 +53,7 @@ class Vocabulary:
 
     encoder: RustTokenizer
     texts: Sequence[str]
-    pieces: Sequence[bytes]
+    piece: Callable[[int], bytes]
     special_ids: frozenset[int]
     bos_id: int | None
     eos_id: int | None
