@@ -1,0 +1,205 @@
+"""The native backend refuses what breaks its contract, and says which field does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from legato.backends.base import StepInput
+from legato.config import EngineConfig
+from legato.errors import BackendError, CapacityError
+from legato.program.build import build_program
+from model.tiny import tiny_model
+from op.steps import Part, make_step, sampling_input
+
+native = pytest.importorskip("legato.backends.native")
+
+
+def new_backend(**config: object):
+    arch, weights = tiny_model()
+    program = build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64)
+    return native.NativeBackend(
+        program, weights, EngineConfig(**{"kv_dtype": "f32", "num_threads": 2, **config})
+    )
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator:
+    backend = new_backend()
+    backend.allocate_kv(8)
+    yield backend
+    backend.close()
+
+
+def good_step() -> StepInput:
+    return make_step([Part([1, 2, 3], 0, [[0]]), Part([4], 17, [[2, 3]])])
+
+
+def i32(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"token_ids": i32(1, 2, 160, 4)}, "token_ids"),
+        ({"token_ids": i32(1, 2, -1, 4)}, "token_ids"),
+        ({"token_ids": i32(), "positions": i32()}, "token_ids is empty"),
+        ({"token_ids": i32(1, 2, 3)}, "positions"),
+        ({"token_ids": np.array([1, 2, 3, 4])}, "token_ids must be a contiguous array of i32"),
+        ({"token_ids": i32(1, 2, 3, 4, 5, 6, 7, 8)[::2]}, "token_ids must be a contiguous"),
+        ({"token_ids": [1, 2, 3, 4]}, "token_ids"),
+        ({"positions": i32(0, 2, 1, 17)}, "positions"),
+        ({"positions": i32(0, 1, 2, 16)}, "positions"),
+        ({"kv_lengths": i32(2, 18)}, "kv_lengths of sequence 0"),
+        ({"kv_lengths": i32(3)}, "kv_lengths"),
+        ({"kv_lengths": i32(3, 65)}, "context of 64"),
+        ({"query_starts": i32(0, 3, 3)}, "query_starts"),
+        ({"query_starts": i32(0, 5, 4)}, "query_starts"),
+        ({"query_starts": i32(0, 2, 3)}, "query_starts"),
+        ({"query_starts": i32(1, 3, 4)}, "query_starts"),
+        ({"output_rows": i32(0, 4)}, "output_rows"),
+        ({"output_rows": i32(2, 1)}, "output_rows"),
+        ({"block_tables": i32(0, -1, 2, -1).reshape(1, 2, 2)}, "block_tables[0, 1"),
+        ({"block_tables": i32(8, -1, 2, 3).reshape(1, 2, 2)}, "block_tables[0, 0"),
+        ({"block_tables": i32(0, 2).reshape(1, 2, 1)}, "block_tables[0, 1"),
+        ({"block_tables": i32(0, -1, 2, 3).reshape(2, 2)}, "block_tables"),
+        ({"block_tables": np.zeros((2, 2, 2), np.int32)}, "block_tables has 2 groups"),
+        ({"sampling": sampling_input(3, 160)}, "temperature has 3 entries, expected 4"),
+    ],
+)
+def test_a_broken_field_is_named(backend, changes, word):
+    with pytest.raises(BackendError) as failure:
+        backend.run(replace(good_step(), **changes))
+    assert word in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"bias_ids": i32(160), "bias_values": np.ones(1, np.float32)}, "bias_starts"),
+        (
+            {
+                "bias_starts": i32(0, 1, 1, 1, 1),
+                "bias_ids": i32(160),
+                "bias_values": np.ones(1, np.float32),
+            },
+            "bias_ids",
+        ),
+        ({"bias_starts": i32(0, 2, 1, 0, 0)}, "bias_starts"),
+        ({"seen_starts": i32(0, 0, 0, 0, 9)}, "seen_starts"),
+        ({"mask_index": i32(0, -1, -1, -1)}, "mask_index"),
+        ({"num_logprobs": i32(161, 0, 0, 0)}, "num_logprobs"),
+        ({"num_logprobs": i32(-2, 0, 0, 0)}, "num_logprobs"),
+        ({"seed": np.zeros(4, np.int64)}, "seed must be a contiguous array of u64"),
+    ],
+)
+def test_a_broken_sampling_field_is_named(backend, changes, word):
+    sampling = replace(sampling_input(4, 160), **changes)
+    with pytest.raises(BackendError) as failure:
+        backend.run(replace(good_step(), sampling=sampling))
+    assert word in str(failure.value)
+
+
+def test_a_step_after_a_refused_one_runs(backend):
+    expected = backend.run(good_step()).logits
+    with pytest.raises(BackendError):
+        backend.run(replace(good_step(), output_rows=i32(9)))
+    np.testing.assert_array_equal(backend.run(good_step()).logits, expected)
+
+
+def test_a_step_without_outputs_fills_the_cache(backend):
+    rest = make_step([Part([5], 3, [[0]])])
+    whole = backend.run(make_step([Part([1, 2, 3, 5], 0, [[0]])], outputs=[3])).logits
+    empty = backend.run(make_step([Part([7, 7, 7], 0, [[0]])], outputs=[]))
+    assert empty.logits.shape == (0, 160)
+    backend.run(make_step([Part([1, 2, 3], 0, [[0]])], outputs=[]))
+    np.testing.assert_array_equal(backend.run(rest).logits, whole)
+
+
+def test_more_rows_than_the_scratch_was_made_for_run_too(backend):
+    step = make_step([Part(range(40), 0, [[0, 1, 2]])])
+    small = new_backend(max_batch_tokens=8, max_sequences=2)
+    small.allocate_kv(8)
+    np.testing.assert_array_equal(small.run(step).logits, backend.run(step).logits)
+    small.close()
+
+
+def test_copied_blocks_hold_the_same_keys_and_values(backend):
+    backend.run(make_step([Part(range(16), 0, [[0]])], outputs=[]))
+    original = backend.run(make_step([Part([3], 16, [[0, 1]])])).logits
+    backend.copy_blocks([0], [5])
+    np.testing.assert_array_equal(
+        backend.run(make_step([Part([3], 16, [[5, 6]])])).logits, original
+    )
+
+
+@pytest.mark.parametrize(("sources", "targets"), [([0], [8]), ([-1], [0]), ([0, 1], [2])])
+def test_blocks_outside_the_pool_are_not_copied(backend, sources, targets):
+    with pytest.raises(BackendError, match="cannot copy KV blocks"):
+        backend.copy_blocks(sources, targets)
+
+
+def test_the_pool_must_be_allocated_and_only_once():
+    backend = new_backend()
+    with pytest.raises(BackendError, match="allocate_kv"):
+        backend.run(good_step())
+    backend.allocate_kv(8)
+    with pytest.raises(BackendError, match="already"):
+        backend.allocate_kv(8)
+    backend.close()
+
+
+@pytest.mark.parametrize("blocks", [1 << 30, 1 << 40])
+def test_a_pool_beyond_the_memory_is_a_capacity_error(blocks):
+    backend = new_backend()
+    with pytest.raises(CapacityError, match="ask for fewer"):
+        backend.allocate_kv(blocks)
+    backend.close()
+
+
+def test_a_closed_backend_says_so_and_closes_again():
+    backend = new_backend()
+    backend.allocate_kv(1)
+    backend.close()
+    backend.close()
+    with pytest.raises(BackendError, match="closed"):
+        backend.run(good_step())
+
+
+def test_a_kv_type_that_the_program_was_not_built_for_is_refused():
+    with pytest.raises(BackendError, match="kv_dtype"):
+        new_backend(kv_dtype="f16")
+
+
+def test_an_instruction_set_that_the_cpu_lacks_is_refused(monkeypatch):
+    runtime = pytest.importorskip("legato._native")
+    monkeypatch.setattr(runtime, "supports", lambda simd: False)
+    with pytest.raises(BackendError, match="this CPU has no avx512"):
+        new_backend(simd="avx512")
+
+
+def test_a_forced_instruction_set_is_in_the_name():
+    backend = new_backend(simd="portable")
+    assert backend.name == "native/portable"
+    backend.close()
+
+
+def test_more_precision_is_nearer_to_the_weights():
+    """Error of the logits against precision "exact" falls from fast over balanced."""
+    from legato.tensor import WeightFormat
+
+    arch, weights = tiny_model(weight_format=WeightFormat.Q4_1)
+    program = build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64)
+    logits = {}
+    for precision in ("fast", "balanced", "exact"):
+        config = EngineConfig(kv_dtype="f32", num_threads=1, precision=precision)
+        backend = native.NativeBackend(program, weights, config)
+        backend.allocate_kv(4)
+        logits[precision] = backend.run(make_step([Part(range(40), 0, [[0, 1, 2]])])).logits
+        backend.close()
+    errors = [np.linalg.norm(logits[p] - logits["exact"]) for p in ("fast", "balanced")]
+    assert errors[0] >= errors[1] > 0
