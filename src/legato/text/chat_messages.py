@@ -39,7 +39,7 @@ def _normalised(message: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise InvalidRequestError(f"{where} is not an object", where)
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise InvalidRequestError(
             f"{where}.role is {role!r}; it is one of {', '.join(sorted(ROLES))}", f"{where}.role"
         )
