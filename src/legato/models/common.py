@@ -11,6 +11,8 @@ from legato.models.arch import ArchConfig, LayerConfig
 from legato.models.fields import MAX_LAYERS, Fields
 from legato.tensor import Tensor
 
+MAX_HEAD_DIM = 4096
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
@@ -94,8 +96,8 @@ def _head_dim(fields: Fields, key: str, hidden: int, num_heads: int) -> int:
     if not fields.has(key) and hidden % num_heads:
         raise fields.error(key, f"{hidden} hidden elements do not divide into {num_heads} heads")
     head_dim = fields.integer(key, hidden // num_heads)
-    if head_dim % 2:
-        raise fields.error(key, f"head size {head_dim} is odd, and rope turns pairs")
+    if head_dim % 2 or head_dim > MAX_HEAD_DIM:
+        raise fields.error(key, f"head size {head_dim} must be even and at most {MAX_HEAD_DIM}")
     return head_dim
 
 

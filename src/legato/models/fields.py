@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from legato.errors import ModelFormatError
@@ -12,6 +11,7 @@ from legato.errors import ModelFormatError
 # No size of a real model comes near: it bounds what a damaged file can make us allocate.
 MAX_INTEGER = (1 << 31) - 1
 MAX_LAYERS = 1024
+MIN_NUMBER, MAX_NUMBER = 1e-15, 1e15
 
 
 class Fields:
@@ -49,12 +49,12 @@ class Fields:
         return value
 
     def number(self, key: str, default: float | None = None, *, minimum: float = 0.0) -> float:
-        """A finite number above `minimum`."""
+        """A number above `minimum`, and neither so large nor so small that float32 loses it."""
         value = self._get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.error(key, "it must be a number")
-        if not isfinite(value) or value <= minimum:
-            raise self.error(key, f"it must be finite and above {minimum:g}")
+        if not max(minimum, MIN_NUMBER) < value <= MAX_NUMBER:
+            raise self.error(key, f"it must be above {minimum:g} and at most {MAX_NUMBER:g}")
         return float(value)
 
     def optional_number(self, key: str) -> float | None:

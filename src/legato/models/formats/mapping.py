@@ -14,6 +14,8 @@ def map_file(path: Path) -> mmap.mmap:
     The file must not be truncated while it is in use: the kernel then kills the process at the
     next access to a lost page (SIGBUS), as with every memory map. Replacing it is safe.
     """
+    if path.exists() and not path.is_file():
+        raise ModelFormatError("it is no regular file")
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
