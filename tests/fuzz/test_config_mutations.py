@@ -20,7 +20,8 @@ CONFIGS = sorted((Path(__file__).parent.parent / "model" / "goldens").glob("*/co
 FLOAT32_MAX = 3.4e38
 JUNK = [
     None, True, False, 0, 1, -1, 2, 3, 7, (1 << 31) - 2, 1 << 31, 1 << 63, 10**40, 10**400,
-    5e-324, 0.0, -0.0, 0.5, -1.5, 1e-300, 1e300, nan, inf, -inf, "", "1", "default", "yarn", "llama3", "linear", [], [1], {}, {"a": 1},
+    5e-324, 0.0, -0.0, 0.5, -1.5, 1e-300, 1e300, nan, inf, -inf, "", "1",
+    "default", "yarn", "llama3", "linear", [], [1], {}, {"a": 1},
     ["full_attention"], {"rope_type": "yarn"}, {"full_attention": 3}, {"rope_type": []},
 ]  # fmt: skip
 
