@@ -75,13 +75,14 @@ def served_name(model: str | Path, settings: ServerSettings) -> str:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; LegatoError says why there can be none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port <= 65535:
+        raise LegatoError(f"cannot listen on port {port}: --port takes 0 to 65535")
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    except OSError as error:
         raise LegatoError(
-            f"cannot listen on {host} port {port} ({reason}); choose another with --port, "
-            "0 takes a free one"
+            f"cannot listen on {host} port {port} ({os.strerror(error.errno or 0)}); choose "
+            "another with --port, 0 takes a free one"
         ) from None
 
 
