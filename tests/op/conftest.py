@@ -14,7 +14,7 @@ import pytest
 
 from legato.backends.base import Backend
 from legato.backends.registry import create_backend
-from legato.config import EngineConfig, KVDType, SimdPath
+from legato.config import EngineConfig, KVDType, Precision, SimdPath
 from legato.program.program import Program
 from legato.tensor import Tensor
 from op.steps import Part, make_step
@@ -51,7 +51,12 @@ class BackendFactory(Protocol):
     """Makes a backend of the kind under test, with a KV pool."""
 
     def __call__(
-        self, program: Program, tensors: Mapping[str, Tensor], *, num_threads: int = 2
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        *,
+        num_threads: int = 2,
+        precision: Precision = "balanced",
     ) -> Backend: ...
 
 
@@ -61,12 +66,18 @@ class _Factory:
     stack: ExitStack = field(default_factory=ExitStack)
 
     def __call__(
-        self, program: Program, tensors: Mapping[str, Tensor], *, num_threads: int = 2
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        *,
+        num_threads: int = 2,
+        precision: Precision = "balanced",
     ) -> Backend:
         kv_dtype: KVDType = "f16" if program.kv.element_bytes == 2 else "f32"
         config = EngineConfig(
             backend=self.config.backend,
             simd=self.config.simd,
+            precision=precision,
             num_threads=num_threads,
             kv_dtype=kv_dtype,
             block_size=program.kv.block_size,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from op.steps import Part, make_step, sampling_input
 BLOCKS_EACH = 4  # per sequence and group
 
 
+@cache
 def model(name: str, weight_format: WeightFormat) -> tuple[Program, dict[str, Tensor]]:
     arch, weights = tiny_model(VARIATIONS[name], weight_format=weight_format)
     program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=64)
@@ -137,11 +140,19 @@ def test_sampled_tokens_are_those_of_the_sequence_alone(make_backend):
 
 
 @pytest.mark.parametrize("name", VARIATIONS)
-@pytest.mark.parametrize("weight_format", [WeightFormat.F32, WeightFormat.Q4_1])
-def test_logits_are_near_those_of_the_reference(make_backend, make_reference, name, weight_format):
+@pytest.mark.parametrize(
+    ("weight_format", "precision", "tolerance"),
+    [
+        (WeightFormat.F32, "balanced", 1e-3),  # an f16 cache rounds differently now and then
+        (WeightFormat.Q4_1, "exact", 2e-3),
+        (WeightFormat.Q4_1, "balanced", 5e-2),
+    ],
+)
+def test_logits_are_near_those_of_the_reference(
+    make_backend, make_reference, name, weight_format, precision, tolerance
+):
     program, weights = model(name, weight_format)
     prompt = random_prompts(48)[0]
-    actual = alone(make_backend(program, weights), program, prompt)
+    actual = alone(make_backend(program, weights, precision=precision), program, prompt)
     expected = alone(make_reference(program, weights), program, prompt)
-    error = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
-    assert error <= (1e-4 if weight_format is WeightFormat.F32 else 2e-2)
+    assert np.linalg.norm(actual - expected) <= tolerance * np.linalg.norm(expected)
