@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -12,7 +12,7 @@ from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from legato.clock import Clock, RealClock
 from legato.errors import InvalidRequestError, ModelFormatError
 from legato.text.chat_messages import normalised_messages
-from legato.text.template_budget import RenderBudget
+from legato.text.template_budget import RenderBudget, require_length
 from legato.text.template_sandbox import BUDGET, ChatEnvironment
 from legato.text.tokenizer import Tokenizer
 
@@ -129,7 +129,7 @@ def _compiled(source: str) -> Template:
 
 def _rendered(template: Template, variables: Mapping[str, Any]) -> str:
     try:
-        return template.render(variables)
+        return _joined(template.generate(variables))
     except SecurityError as error:
         raise ModelFormatError(
             f"the chat template does what its sandbox forbids: {error}"
@@ -140,6 +140,15 @@ def _rendered(template: Template, variables: Mapping[str, Any]) -> str:
         raise InvalidRequestError(
             f"the chat template could not render these messages: {error}", param="messages"
         ) from error
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    kept, num_chars = [], 0
+    for piece in pieces:
+        num_chars += len(piece)
+        require_length(num_chars)
+        kept.append(piece)
+    return "".join(kept)
 
 
 def _refuse(message: str) -> NoReturn:
