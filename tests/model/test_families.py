@@ -16,6 +16,7 @@ from legato.models.arch import ArchConfig
 from legato.models.family import translate
 from legato.models.fields import Fields
 from legato.models.registry import gguf_family, hf_family
+from legato.models.scaling import gguf_rope
 from legato.tensor import Tensor, WeightFormat
 
 
@@ -150,6 +151,24 @@ def test_llama_biases_are_on_all_attention_projections_and_qwen_2_s_on_three():
 def test_layer_types_that_make_no_sense_are_named(kinds):
     with pytest.raises(ModelFormatError, match="layer_types"):
         architecture(config_of("gemma2") | {"layer_types": kinds})
+
+
+def test_a_rope_for_each_kind_of_layer_is_refused_where_the_family_has_one():
+    nested = config_of("gemma3")["rope_parameters"]
+    with pytest.raises(ModelFormatError, match="rope_parameters"):
+        architecture(config_of("qwen3") | {"rope_parameters": nested})
+
+
+@pytest.mark.parametrize("factors", [[1.0, 2.0], [1.0, 1.0, 0.0, 1.0], [1.0, 1.0, np.nan, 1.0]])
+def test_llama_3_s_factors_must_be_positive_numbers_for_every_pair(factors):
+    data = np.array(factors, np.float32)
+    tensors = {
+        "rope_freqs.weight": Tensor(
+            "rope_freqs.weight", data.shape, WeightFormat.F32, data.view(np.uint8)
+        )
+    }
+    with pytest.raises(ModelFormatError, match=r"'rope_freqs\.weight' must hold 4 finite positive"):
+        gguf_rope(Fields({}), tensors, 8, "interleaved")
 
 
 def test_bidirectional_gemma_is_refused():

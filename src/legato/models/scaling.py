@@ -50,6 +50,8 @@ def config_rope(fields: Fields, dims: int, max_context: int) -> RopeConfig:
     ``rope_parameters``.
     """
     scaling = fields.section("rope_parameters" if fields.has("rope_parameters") else "rope_scaling")
+    if scaling.has("full_attention"):
+        raise fields.error("rope_parameters", "one rope for all layers is expected")
     base = rope_base(scaling if scaling.has("rope_theta") else fields, "rope_theta")
     return scaled_rope(scaling, dims, base, max_context)
 
@@ -80,11 +82,12 @@ def rope_base(fields: Fields, key: str, default: float = DEFAULT_BASE) -> float:
 
 
 def _factors(tensor: Tensor, dims: int) -> list[float]:
+    wanted = f"tensor {tensor.name!r} must hold {dims // 2} finite positive numbers"
+    if tensor.shape != (dims // 2,):
+        raise ModelFormatError(wanted)
     factors = dequantize(tensor)
-    if factors.shape != (dims // 2,) or not np.all(np.isfinite(factors) & (factors > 0)):
-        raise ModelFormatError(
-            f"tensor {tensor.name!r} must hold {dims // 2} finite positive numbers"
-        )
+    if not np.all(np.isfinite(factors) & (factors > 0)):
+        raise ModelFormatError(wanted)
     return [float(factor) for factor in factors]
 
 
