@@ -203,12 +203,9 @@ def end_event(
 
 def _awaits_sibling(sequence: Sequence) -> bool:
     """Whether another sample is computing the prompt that `sequence` would share."""
-    if sequence.num_output:
+    if sequence.num_output or _fork_source(sequence) is not None:
         return False
-    return any(
-        sibling.table is not None and sibling.num_computed < sibling.num_prompt
-        for sibling in sequence.siblings
-    )
+    return any(sibling.table is not None for sibling in sequence.siblings)
 
 
 def _fork_source(sequence: Sequence) -> Sequence | None:

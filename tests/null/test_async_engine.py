@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import aclosing
+
+import pytest
+from fake_backend import (
+    FakeBackend,
+    alone,
+    broken,
+    make_engine,
+    make_request,
+    summary,
+    tokens_of,
+)
+
+from legato.async_engine import AsyncEngine
+from legato.clock import RealClock
+from legato.core import FinishReason, Request, TokenEvent
+from legato.errors import EngineStoppedError, InvalidRequestError, OverloadedError
+
+LIMIT_S = 20
+
+
+class Running:
+    """A started engine on a fake backend. While `gate` is cleared, steps wait inside it."""
+
+    def __init__(self, max_waiting: int = 100, **config: object) -> None:
+        self.sync, self.backend = make_engine(**config)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.backend.fault = self._wait
+        self.engine = AsyncEngine(self.sync, RealClock(), max_waiting=max_waiting)
+
+    def _wait(self, run: int) -> None:
+        self.entered.set()
+        assert self.gate.wait(LIMIT_S)
+
+    def __enter__(self) -> Running:
+        self.engine.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.gate.set()
+        self.engine.stop()
+        assert not self.engine.stats().alive
+        assert self.backend.closed
+
+
+async def collect(engine: AsyncEngine, request: Request) -> list[TokenEvent]:
+    return [event async for event in engine.generate(request)]
+
+
+def run(main) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            await main()
+
+    asyncio.run(limited())
+
+
+async def until(condition) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_streams_of_many_requests_equal_those_of_single_runs():
+    requests = [make_request(f"r{i}", 10 + i, start=i, max_tokens=5 + i) for i in range(20)]
+
+    async def main() -> None:
+        with Running() as running:
+            streams = await asyncio.gather(*(collect(running.engine, r) for r in requests))
+        for request, events in zip(requests, streams, strict=True):
+            assert summary(events) == summary(alone(request)[request.id, 0])
+
+    run(main)
+
+
+def test_all_samples_come_through_one_stream():
+    async def main() -> None:
+        with Running() as running:
+            events = await collect(running.engine, make_request(n=3, temperature=1.0))
+        assert sum(e.finish_reason is not None for e in events) == 3
+        assert len(events) == 24
+
+    run(main)
+
+
+def test_leaving_a_stream_cancels_the_request():
+    async def main() -> None:
+        with Running() as running:
+            async with aclosing(running.engine.generate(make_request(max_tokens=400))) as events:
+                await anext(events)
+            await until(lambda: running.engine.stats().engine.running == 0)
+            assert running.engine.stats().engine.used_blocks == 0
+            assert running.engine.stats().engine.tokens < 400
+
+    run(main)
+
+
+def test_a_cancelled_consumer_cancels_the_request():
+    async def main() -> None:
+        with Running() as running:
+            task = asyncio.create_task(collect(running.engine, make_request(max_tokens=400)))
+            running.gate.clear()
+            await asyncio.to_thread(running.entered.wait)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            running.gate.set()
+            await until(lambda: running.engine.stats().engine.used_blocks == 0)
+
+    run(main)
+
+
+def test_cancel_ends_a_stream_with_an_event():
+    async def main() -> None:
+        with Running() as running:
+            stream = running.engine.generate(make_request(max_tokens=400))
+            await anext(stream)
+            running.engine.cancel("a")
+            events = [event async for event in stream]
+            assert events[-1].finish_reason is FinishReason.CANCELLED
+
+    run(main)
+
+
+def test_bad_requests_are_refused_at_the_first_event():
+    async def main() -> None:
+        with Running() as running:
+            with pytest.raises(InvalidRequestError, match="temperature"):
+                await collect(running.engine, make_request(temperature=-1))
+            with pytest.raises(InvalidRequestError, match="context"):
+                await collect(running.engine, make_request(length=600))
+            assert len(await collect(running.engine, make_request())) == 8
+
+    run(main)
+
+
+def test_a_repeated_id_is_refused_and_the_first_goes_on():
+    async def main() -> None:
+        with Running() as running:
+            first = running.engine.generate(make_request())
+            running.gate.clear()
+            task = asyncio.create_task(anext(first))
+            await asyncio.to_thread(running.entered.wait)
+            with pytest.raises(InvalidRequestError, match="'a'"):
+                await collect(running.engine, make_request())
+            running.gate.set()
+            assert (await task).token_id is not None
+            assert len([e async for e in first]) == 7
+
+    run(main)
+
+
+def test_the_waiting_queue_is_bounded_and_takes_requests_whole():
+    async def main() -> None:
+        with Running(max_waiting=2, max_sequences=1) as running:
+            running.gate.clear()
+            tasks = [asyncio.create_task(collect(running.engine, make_request("a")))]
+            await asyncio.to_thread(running.entered.wait)
+            tasks += [
+                asyncio.create_task(collect(running.engine, make_request(name, n=3)))
+                for name in "bcde"
+            ]
+            await until(lambda: sum(task.done() for task in tasks) == 3)
+            refused = [task for task in tasks if task.done()]
+            assert all(isinstance(task.exception(), OverloadedError) for task in refused)
+            assert refused[0].exception().retry_after > 0
+            running.gate.set()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        finished = [events for events in results if isinstance(events, list)]
+        assert [sum(e.finish_reason is not None for e in f) for f in finished] == [1, 3]
+
+    run(main)
+
+
+def test_requests_from_several_loops_in_several_threads():
+    requests = [make_request(f"r{i}", 30, start=i, max_tokens=20) for i in range(12)]
+    results: dict[str, list[TokenEvent]] = {}
+
+    def client(mine: list[Request]) -> None:
+        async def main() -> None:
+            streams = await asyncio.gather(*(collect(running.engine, r) for r in mine))
+            results.update(zip((r.id for r in mine), streams, strict=True))
+
+        run(main)
+
+    with Running() as running:
+        threads = [threading.Thread(target=client, args=(requests[i::4],)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for request in requests:
+        assert summary(results[request.id]) == summary(alone(request)[request.id, 0])
+
+
+def test_a_loop_that_closed_does_not_stop_the_others():
+    with Running() as running:
+
+        async def abandon() -> None:
+            await anext(running.engine.generate(make_request("gone", max_tokens=400)))
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(abandon())
+        loop.close()
+
+        async def main() -> None:
+            assert len(await collect(running.engine, make_request("b"))) == 8
+            await until(lambda: running.engine.stats().engine.running == 0)
+
+        run(main)
+
+
+def test_a_failed_step_ends_its_streams_with_error_events():
+    async def main() -> None:
+        with Running() as running:
+            running.backend.fault = broken
+            events = await collect(running.engine, make_request())
+            assert events[-1].finish_reason is FinishReason.ERROR
+            running.backend.fault = lambda step: None
+            assert len(await collect(running.engine, make_request())) == 8
+
+    run(main)
+
+
+def test_when_the_thread_dies_every_stream_ends_and_new_ones_are_refused(monkeypatch):
+    async def main() -> None:
+        with Running() as running:
+            running.gate.clear()
+            tasks = [
+                asyncio.create_task(collect(running.engine, make_request(name))) for name in "ab"
+            ]
+            await asyncio.to_thread(running.entered.wait)
+
+            def explode() -> None:
+                raise RuntimeError("a bug")
+
+            monkeypatch.setattr(running.sync, "step", explode)
+            running.gate.set()
+            for error in await asyncio.gather(*tasks, return_exceptions=True):
+                assert isinstance(error, EngineStoppedError)
+                assert "RuntimeError" in str(error)
+            with pytest.raises(EngineStoppedError):
+                await collect(running.engine, make_request())
+            assert not running.engine.stats().alive
+
+    run(main)
+
+
+def test_stop_ends_streams_and_closes_the_backend():
+    async def main() -> None:
+        with Running() as running:
+            stream = running.engine.generate(make_request(max_tokens=400))
+            await anext(stream)
+            running.engine.stop()
+            running.engine.stop()
+            with pytest.raises(EngineStoppedError):
+                _ = [event async for event in stream]
+
+    run(main)
+
+
+def test_stop_does_not_wait_for_ever_for_a_step_that_hangs():
+    async def main() -> None:
+        with Running() as running:
+            running.gate.clear()
+            task = asyncio.create_task(collect(running.engine, make_request()))
+            await asyncio.to_thread(running.entered.wait)
+            running.engine.stop(timeout=0.01)
+            with pytest.raises(EngineStoppedError):
+                await task
+            assert not running.backend.closed
+
+    run(main)
+
+
+def test_an_engine_that_was_never_started_refuses():
+    engine, backend = make_engine()
+    asynchronous = AsyncEngine(engine, RealClock(), max_waiting=1)
+
+    async def main() -> None:
+        with pytest.raises(EngineStoppedError, match="not been started"):
+            await collect(asynchronous, make_request())
+
+    run(main)
+    asynchronous.stop()
+    assert backend.closed
+
+
+def test_draining_lets_streams_finish_and_refuses_new_ones():
+    async def main() -> None:
+        with Running() as running:
+            running.gate.clear()
+            task = asyncio.create_task(collect(running.engine, make_request()))
+            await asyncio.to_thread(running.entered.wait)
+            assert not await running.engine.drain(0.01)
+            with pytest.raises(EngineStoppedError, match="shutting down"):
+                await collect(running.engine, make_request("b"))
+            running.gate.set()
+            assert await running.engine.drain(LIMIT_S)
+            assert len(tokens_of(await task)) == 8
+
+    run(main)
+
+
+def test_stats_tell_of_progress_and_of_its_absence():
+    async def main() -> None:
+        with Running(max_sequences=1) as running:
+            stats = running.engine.stats()
+            assert stats.alive
+            assert stats.last_step_age_s == stats.oldest_waiting_s == 0
+            running.gate.clear()
+            task = asyncio.create_task(collect(running.engine, make_request()))
+            await asyncio.to_thread(running.entered.wait)
+            age = running.engine.stats().last_step_age_s
+            await until(lambda: running.engine.stats().last_step_age_s > age > 0)
+            running.gate.set()
+            await task
+            await until(lambda: running.engine.stats().last_step_age_s == 0)
+            assert running.engine.stats().engine.tokens == 8
+
+    run(main)
+
+
+def test_an_idle_engine_makes_no_steps():
+    async def main() -> None:
+        with Running() as running:
+            await collect(running.engine, make_request())
+            await until(lambda: running.engine.stats().last_step_age_s == 0)
+            runs = running.backend.runs
+            await collect(running.engine, make_request(max_tokens=1))
+            assert running.backend.runs == runs + 1
+
+    run(main)
+
+
+def test_the_backend_is_called_by_one_thread_only():
+    threads = set()
+    with Running() as running:
+        running.backend.fault = lambda step: threads.add(threading.get_ident())
+
+        async def main() -> None:
+            await asyncio.gather(
+                *(collect(running.engine, make_request(str(i), start=i)) for i in range(5))
+            )
+
+        run(main)
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+    assert isinstance(running.backend, FakeBackend)
