@@ -53,34 +53,42 @@ struct Avx2 {
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
   }
 
-  static __m256i nearest(__m256 value) {
-    constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    return _mm256_cvtps_epi32(_mm256_round_ps(value, mode));
+  // 16 numbers to the nearest integers, ties to even, as int16.
+  static __m256i nearest(F value) {
+    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(value.a), _mm256_cvtps_epi32(value.b));
+    return _mm256_permute4x64_epi64(words, 0xD8);  // packing works within 128-bit halves
   }
-  static I round(F value) { return {nearest(value.a), nearest(value.b)}; }
-  static I zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-  static I upper_part(I q) {
-    const __m256i half = _mm256_set1_epi32(64);
-    return {_mm256_srai_epi32(_mm256_add_epi32(q.a, half), 7),
-            _mm256_srai_epi32(_mm256_add_epi32(q.b, half), 7)};
+  static I round(F first, F second) { return {nearest(first), nearest(second)}; }
+  // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
+  static I upper_part(I q, int shift) {
+    const __m256i half = _mm256_set1_epi16(static_cast<int16_t>((1 << shift) >> 1));
+    const __m128i count = _mm_cvtsi32_si128(shift);
+    return {_mm256_sra_epi16(_mm256_add_epi16(q.a, half), count),
+            _mm256_sra_epi16(_mm256_add_epi16(q.b, half), count)};
   }
-  static I lower_part(I q, I upper) {
-    return {_mm256_sub_epi32(q.a, _mm256_slli_epi32(upper.a, 7)),
-            _mm256_sub_epi32(q.b, _mm256_slli_epi32(upper.b, 7))};
+  static I lower_part(I q, I upper, int shift) {
+    const __m128i count = _mm_cvtsi32_si128(shift);
+    return {_mm256_sub_epi16(q.a, _mm256_sll_epi16(upper.a, count)),
+            _mm256_sub_epi16(q.b, _mm256_sll_epi16(upper.b, count))};
   }
-  static void store_bytes(int8_t* out, I value) {
-    __m256i words = _mm256_packs_epi32(value.a, value.b);
-    words = _mm256_permute4x64_epi64(words, 0xD8);  // packs works within 128-bit halves
-    const __m128i bytes =
-        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+  static void write_bytes(int8_t* out, I words) {
+    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(words.a, words.b), 0xD8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
   }
-  static int32_t sum_int(I value) {
-    const __m256i eight = _mm256_add_epi32(value.a, value.b);
+  static int32_t sum(__m256i words) {
+    const __m256i eight = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
     __m128i four =
         _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
     four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
     return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
+  }
+  // Minus the sums of the halves of both planes; returns the sum of 128 high + low.
+  static int32_t write_sums(int32_t* minus, I high, I low) {
+    minus[0] = -sum(high.a);
+    minus[1] = -sum(high.b);
+    minus[2] = -sum(low.a);
+    minus[3] = -sum(low.b);
+    return -(128 * (minus[0] + minus[1]) + minus[2] + minus[3]);
   }
 
   template <Format Kind>

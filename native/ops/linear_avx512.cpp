@@ -32,20 +32,39 @@ struct Avx512 {
     return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
   }
 
-  static I round(F value) {
-    return _mm512_cvt_roundps_epi32(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  // 32 numbers to the nearest integers, ties to even, as int16.
+  static I round(F first, F second) {
+    const I words = _mm512_packs_epi32(_mm512_cvtps_epi32(first), _mm512_cvtps_epi32(second));
+    // Packing works within 128-bit parts: 64-bit groups come out as 0 4 1 5 2 6 3 7.
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), words);
   }
-  static I zero_int() { return _mm512_setzero_si512(); }
-  static I upper_part(I q) {
-    return _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(64)), 7);
+  // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
+  static I upper_part(I q, int shift) {
+    const I half = _mm512_set1_epi16(static_cast<int16_t>((1 << shift) >> 1));
+    return _mm512_sra_epi16(_mm512_add_epi16(q, half), _mm_cvtsi32_si128(shift));
   }
-  static I lower_part(I q, I upper) {
-    return _mm512_sub_epi32(q, _mm512_slli_epi32(upper, 7));
+  static I lower_part(I q, I upper, int shift) {
+    return _mm512_sub_epi16(q, _mm512_sll_epi16(upper, _mm_cvtsi32_si128(shift)));
   }
-  static void store_bytes(int8_t* out, I value) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(value));
+  static void write_bytes(int8_t* out, I words) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi16_epi8(words));
   }
-  static int32_t sum_int(I value) { return _mm512_reduce_add_epi32(value); }
+  // Minus the sums of the halves of both planes; returns the sum of 128 high + low.
+  static int32_t write_sums(int32_t* minus, I high, I low) {
+    const I bytes =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(high)),
+                           _mm512_cvtepi16_epi8(low), 1);
+    const I biased = _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));  // value + 128
+    const I eights = _mm512_sad_epu8(biased, _mm512_setzero_si512());
+    const I halves = _mm512_add_epi64(eights, _mm512_bsrli_epi128(eights, 8));
+    const I lanes = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i sums = _mm512_castsi512_si128(_mm512_permutexvar_epi32(lanes, halves));
+    const __m128i negative = _mm_sub_epi32(_mm_set1_epi32(16 * 128), sums);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(minus), negative);
+    __m128i total = _mm_mullo_epi32(negative, _mm_setr_epi32(-128, -128, -1, -1));
+    total = _mm_add_epi32(total, _mm_shuffle_epi32(total, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(total, _mm_shuffle_epi32(total, 0xB1)));
+  }
 
   template <Format Kind>
   struct Block {
@@ -148,7 +167,7 @@ struct Avx512 {
   template <Format Kind>
   static I start_at(int32_t minus_sum) {
     constexpr int zero_point = layout_of(Kind).zero;
-    if constexpr (zero_point == 0) return zero_int();
+    if constexpr (zero_point == 0) return _mm512_setzero_si512();
     else return _mm512_slli_epi32(_mm512_set1_epi32(minus_sum), __builtin_ctz(zero_point));
   }
 

@@ -66,27 +66,43 @@ struct Portable {
     return most;
   }
 
+  // One block of activations as integers.
+  struct Words {
+    int32_t column[kQuantBlock];
+  };
+
   // To the nearest integer, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
-  static I round(const F& value) {
+  static Words round(const F& first, const F& second) {
     constexpr float shift = 12582912.0f;
-    return ints([&](int i) { return static_cast<int32_t>((value.lane[i] + shift) - shift); });
+    Words out;
+    for (int i = 0; i < 16; ++i) {
+      out.column[i] = static_cast<int32_t>((first.lane[i] + shift) - shift);
+      out.column[16 + i] = static_cast<int32_t>((second.lane[i] + shift) - shift);
+    }
+    return out;
   }
-  static I zero_int() {
-    return ints([](int) { return 0; });
+  // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
+  static Words upper_part(const Words& q, int shift) {
+    Words out;
+    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = (q.column[i] + ((1 << shift) >> 1)) >> shift;
+    return out;
   }
-  static I upper_part(const I& q) {
-    return ints([&](int i) { return (q.lane[i] + 64) >> 7; });
+  static Words lower_part(const Words& q, const Words& upper, int shift) {
+    Words out;
+    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = q.column[i] - upper.column[i] * (1 << shift);
+    return out;
   }
-  static I lower_part(const I& q, const I& upper) {
-    return ints([&](int i) { return q.lane[i] - upper.lane[i] * 128; });
+  static void write_bytes(int8_t* out, const Words& words) {
+    for (int i = 0; i < kQuantBlock; ++i) out[i] = static_cast<int8_t>(words.column[i]);
   }
-  static void store_bytes(int8_t* out, const I& value) {
-    for (int i = 0; i < 16; ++i) out[i] = static_cast<int8_t>(value.lane[i]);
-  }
-  static int32_t sum_int(const I& value) {
-    int32_t total = 0;
-    for (int32_t lane : value.lane) total += lane;
-    return total;
+  // Minus the sums of the halves of both planes; returns the sum of 128 high + low.
+  static int32_t write_sums(int32_t* minus, const Words& high, const Words& low) {
+    for (int i = 0; i < 4; ++i) minus[i] = 0;
+    for (int i = 0; i < kQuantBlock; ++i) {
+      minus[i / 16] -= high.column[i];
+      minus[2 + i / 16] -= low.column[i];
+    }
+    return -(128 * (minus[0] + minus[1]) + minus[2] + minus[3]);
   }
 
   template <Format Kind>

@@ -35,10 +35,10 @@ inline __attribute__((always_inline)) void add_high(const typename V::template B
                                                     const ActivationTile& tile, int64_t entry,
                                                     typename V::F* sum) {
   const int8_t* high = tile.high + entry * kQuantBlock;
-  const int32_t* start = tile.minus_high + entry * 2;
+  const int32_t* start = tile.minus + entry * 4;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    const auto dot = V::template dot<F>(block, high + r * kQuantBlock, start + 2 * r);
+    const auto dot = V::template dot<F>(block, high + r * kQuantBlock, start + 4 * r);
     const auto scale = V::mul(block.scale, V::broadcast(tile.scale[entry + r]));
     sum[r] = V::fma(dot, scale, sum[r]);
     if constexpr (layout_of(F).has_min) {
@@ -52,7 +52,7 @@ inline __attribute__((always_inline)) typename V::F add_low(
     const typename V::template Block<F>& block, const ActivationTile& tile, int64_t entry,
     typename V::F sum) {
   const auto dot = V::template dot<F>(block, tile.low + entry * kQuantBlock,
-                                      tile.minus_low + entry * 2);
+                                      tile.minus + entry * 4 + 2);
   const auto scale = V::mul(block.scale, V::broadcast(tile.scale[entry] * 0x1p-7f));
   return V::fma(dot, scale, sum);
 }
