@@ -33,7 +33,16 @@ ALLOWED: dict[str, set[str]] = {
     "assemble": {*BASE, "backends", "engine", "kvcache", "models", "program", "text"},
     "llm": {*BASE, "assemble", "backends", "completion", "engine", "kvcache", "text", "validate"},
     "metrics": {"errors", "core"},
-    "server": {*BASE, "async_engine", "assemble", "completion", "metrics", "text", "validate"},
+    "server": {
+        *BASE,
+        "async_engine",
+        "assemble",
+        "completion",
+        "metrics",
+        "models",
+        "text",
+        "validate",
+    },
     "bench": {*BASE, "assemble", "engine", "llm", "metrics", "program", "cost", "_native"},
 }
 

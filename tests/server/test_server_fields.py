@@ -51,7 +51,7 @@ BAD_ON_BOTH = {
     "ignore_eos": [1, "yes"],
     "store": [True, "x"],
     "service_tier": ["flex", 1],
-    "model": [5, "", [], None, "x" * 300],
+    "model": [5, "", [], "x" * 300],
     "best_of": [1, 2],
     "chat_template": ["{{ x }}"],
     "guided_json": [{}],

@@ -39,6 +39,11 @@ def test_aliases_are_models_too(source, chat_body):
     assert answer.json()["model"] == "org/alias"
 
 
+def test_the_served_model_answers_when_none_is_named(client, chat_body):
+    del chat_body["model"]
+    assert client.post("/v1/chat/completions", chat_body).json()["model"] == "tiny"
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_an_unknown_model_is_not_found(client, path):
     body = {"model": "gpt-x", "prompt": "x"}

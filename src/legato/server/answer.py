@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from legato import __version__
+import legato
 from legato.server.generation import Generation
 from legato.server.protocol import GenerationRequest
 
-FINGERPRINT = f"legato-{__version__}"
+FINGERPRINT = f"legato-{legato.__version__}"
 NS_PER_MS = 1e6
 
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from legato import __version__
+import legato
 from legato.errors import LegatoError
 from legato.metrics.prometheus import ServerMetrics
 from legato.server.calls import CallMiddleware
@@ -20,7 +20,7 @@ from legato.server.generate import generation_routes
 from legato.server.guard import GuardMiddleware
 from legato.server.health import health, ready
 from legato.server.lifecycle import Lifecycle
-from legato.server.models import check_model, model_card, served_names
+from legato.server.models import chosen_model, model_card, served_names
 from legato.server.openapi import add_bodies
 from legato.server.respond import json_response
 from legato.server.responses import Health, Model, ModelList, Ready, Version
@@ -50,7 +50,7 @@ def create_app(
     metrics = metrics or ServerMetrics(lambda: service.source.status().gauges)
     app = FastAPI(
         title="Legato",
-        version=__version__,
+        version=legato.__version__,
         description=DESCRIPTION,
         redirect_slashes=False,
         redoc_url=None,
@@ -81,8 +81,7 @@ def _model_routes(service: Service, settings: ServerSettings) -> APIRouter:
     @router.get("/v1/models/{name:path}", response_model=Model)
     async def show_model(name: str) -> Response:
         """One model."""
-        check_model(name, served)
-        return json_response(model_card(service, name))
+        return json_response(model_card(service, chosen_model(name, served)))
 
     return router
 
@@ -105,7 +104,7 @@ def _operation_routes(
     @router.get("/version", response_model=Version)
     async def show_version() -> Response:
         """What runs here."""
-        return json_response({"name": "legato", "version": __version__})
+        return json_response({"name": "legato", "version": legato.__version__})
 
     @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def show_metrics() -> Response:

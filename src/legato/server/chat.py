@@ -46,8 +46,10 @@ class ChatShape(Shape):
         )
 
 
-async def answer_chat(service: Service, body: ChatRequest, arrival_ns: int) -> ChatShape:
-    """The answer to `body`, not yet started."""
+async def answer_chat(
+    service: Service, body: ChatRequest, model: str, arrival_ns: int
+) -> ChatShape:
+    """The answer of `model` to `body`, not yet started."""
     generation = Generation(service, [await chat_request(service, body)], arrival_ns)
     kind = "chat.completion.chunk" if body.stream else "chat.completion"
-    return ChatShape(body, generation, identity("chatcmpl", kind, body.model))
+    return ChatShape(body, generation, identity("chatcmpl", kind, model))

@@ -50,13 +50,13 @@ class CompletionShape(Shape):
 
 
 async def answer_completion(
-    service: Service, body: CompletionRequest, arrival_ns: int
+    service: Service, body: CompletionRequest, model: str, arrival_ns: int
 ) -> CompletionShape:
-    """The answer to `body`, not yet started."""
+    """The answer of `model` to `body`, not yet started."""
     generation = Generation(service, await completion_requests(service, body), arrival_ns)
     prompts = [_echo(service, item) if body.echo else "" for item in body.prompt]
     echoes = [prompt for prompt in prompts for _ in range(body.n)]
-    return CompletionShape(body, generation, body.model, echoes)
+    return CompletionShape(body, generation, model, echoes)
 
 
 def _echo(service: Service, item: PromptItem) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
 from legato.validate import MAX_BIAS, MAX_BIASES, MAX_STOP_LENGTH, MAX_STOP_TOKENS, MAX_STOPS
 
@@ -125,6 +125,18 @@ _IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems":
 _TEXT = {"type": "string", "minLength": 1}
 _STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_LENGTH}
 
+_PART = {
+    "type": "object",
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    "required": ["type", "text"],
+    "additionalProperties": False,
+}
+
+MessageText = Annotated[
+    str,
+    BeforeValidator(join_parts),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]}),
+]
 StopStrings = Annotated[
     tuple[str, ...],
     PlainValidator(parse_stop),

@@ -15,7 +15,7 @@ from legato.server.body import read_json
 from legato.server.calls import CALL
 from legato.server.chat import answer_chat
 from legato.server.completions import answer_completion
-from legato.server.models import check_model, served_names
+from legato.server.models import chosen_model, served_names
 from legato.server.protocol import ChatRequest, CompletionRequest, GenerationRequest
 from legato.server.recorder import Recorder
 from legato.server.refusals import validate
@@ -26,7 +26,7 @@ from legato.server.settings import ServerSettings
 from legato.server.shape import Shape
 
 R = TypeVar("R", bound=GenerationRequest)
-Answer = Callable[[Service, R, int], Awaitable[Shape]]
+Answer = Callable[[Service, R, str, int], Awaitable[Shape]]
 
 
 def generation_routes(
@@ -39,11 +39,11 @@ def generation_routes(
     async def respond(request: Request, model: type[R], answer: Answer[R]) -> Response:
         arrival_ns = service.clock.now_ns()
         body = validate(model, await read_json(request, settings))
-        check_model(body.model, served)
+        name = chosen_model(body.model, served)
         request.scope[CALL].user = body.user
 
         async def start() -> Response:
-            shape = await answer(service, body, arrival_ns)
+            shape = await answer(service, body, name, arrival_ns)
             recorder = Recorder(shape.generation, metrics, request.scope[CALL])
             if body.stream:
                 return await _stream(shape, recorder, settings.write_timeout)

@@ -1,4 +1,4 @@
-"""GET /v1/models: which names are served, and refusing the others."""
+"""GET /v1/models: which names are served."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def model_card(service: Service, name: str) -> dict[str, Any]:
     }
 
 
-def check_model(name: str, served: tuple[str, ...]) -> None:
-    """ApiError 404 for a name that is not served."""
+def chosen_model(name: str | None, served: tuple[str, ...]) -> str:
+    """The served name that a request means; ApiError 404 for a name that is not served."""
+    if name is None:
+        return served[0]
     if name not in served:
         raise ApiError(
             404,
@@ -35,3 +37,4 @@ def check_model(name: str, served: tuple[str, ...]) -> None:
             param="model",
             code="model_not_found",
         )
+    return name

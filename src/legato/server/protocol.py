@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -20,11 +19,11 @@ from pydantic.config import JsonDict, JsonValue
 
 from legato.server.fields import (
     LogitBias,
+    MessageText,
     Metadata,
     Prompt,
     StopStrings,
     StopTokenIds,
-    join_parts,
 )
 from legato.validate import INT32, MAX_LOGPROBS, MAX_SALT_LENGTH, MAX_SAMPLES
 
@@ -100,7 +99,9 @@ class TextFormat(Strict):
 class GenerationRequest(Strict):
     """What chat and completions have in common."""
 
-    model: str = Field(min_length=1, max_length=256, description="A name from /v1/models.")
+    model: str | None = Field(
+        None, min_length=1, max_length=256, description="A name from /v1/models; else the first."
+    )
     n: int = Field(1, ge=1, le=MAX_SAMPLES, description="Samples of the prompt.")
     max_tokens: int | None = Field(None, ge=1, le=INT32, description="Most tokens to generate.")
     temperature: float = Field(1.0, ge=0, le=2, description="0 is greedy.")
@@ -154,12 +155,7 @@ class Message(Strict):
     """One turn of a conversation. `developer` is another word for `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(join_parts)] = Field(
-        json_schema_extra={
-            "type": "string",
-            "description": "Text, or a list of {type: 'text', text: …} parts, which are joined.",
-        }
-    )
+    content: MessageText = Field(description="Text, or text parts, which are joined.")
 
     refused: ClassVar[frozenset[str]] = frozenset(
         {"name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal", "annotations"}

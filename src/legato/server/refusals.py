@@ -57,7 +57,18 @@ def field_path(location: tuple[int | str, ...]) -> str:
 
 
 def _words(detail: ErrorDetails) -> str:
-    return detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return _WORDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ").removeprefix(
+        "Input "
+    )
+
+
+_WORDS = {
+    "missing": "is required",
+    "tuple_type": "should be a list",
+    "too_short": "should not be empty",
+    "model_type": "should be an object",
+}
+"""Where pydantic speaks of Python instead of JSON."""
 
 
 def _min_tokens(request: GenerationRequest) -> None:

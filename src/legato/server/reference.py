@@ -1,0 +1,96 @@
+"""docs/api.md, generated from the request models: ``python -m legato.server.reference``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from legato.server.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    GenerationRequest,
+    Message,
+    Strict,
+)
+
+INTRODUCTION = """\
+# The HTTP API
+
+Every field of a request is honoured, or refused with status 400 and its name in `error.param`;
+none is ignored. `null` is the same as leaving an optional field out. Numbers are strict: `"10"`,
+`true` and `1.5` are no integers. Unknown fields, duplicate keys, NaN and infinities are refused.
+
+Bodies are `application/json`, at most 10 MB (`--max-body`), nested at most 64 deep
+(`--max-json-depth`). A prompt must leave room for one token of output in the context, else 400
+with the code `context_length_exceeded`; `max_tokens` beyond the room that is left is capped to it,
+and the answer then ends with `finish_reason: "length"`. Overload is 503 with `Retry-After`.
+
+Answers carry a `legato` object: `timing` (`ttft_ms`, `tpot_ms`, `total_ms`, measured in the
+server) and the request's `metadata`. In a stream it is on the last chunk.
+
+| endpoint | |
+|---|---|
+| `POST /v1/chat/completions` | continue a conversation |
+| `POST /v1/completions` | continue a text, or several |
+| `GET /v1/models`, `GET /v1/models/{id}` | what is served |
+| `GET /health` | progress of the engine; 503 when it has stopped or stalls. Needs no key |
+| `GET /ready` | 503 while shutting down. Needs no key |
+| `GET /metrics` | Prometheus text format |
+| `GET /version`, `GET /openapi.json`, `GET /docs` | what runs here |
+"""
+
+_LIMITS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {} items",
+}
+
+
+def api_reference() -> str:
+    """The whole document, Markdown."""
+    sections = [
+        INTRODUCTION,
+        _section("Fields of both endpoints", GenerationRequest, frozenset()),
+        _section("Fields of chat only", ChatRequest, _common(ChatRequest)),
+        _section("Fields of a chat message", Message, frozenset()),
+        _section("Fields of completions only", CompletionRequest, _common(CompletionRequest)),
+    ]
+    return "\n".join(sections)
+
+
+def _common(model: type[GenerationRequest]) -> frozenset[str]:
+    """Fields that `model` takes over unchanged."""
+    common = {
+        name
+        for name, field in GenerationRequest.model_fields.items()
+        if repr(model.model_fields[name]) == repr(field)
+    }
+    return frozenset(common | GenerationRequest.refused)
+
+
+def _section(title: str, model: type[Strict], known: frozenset[str]) -> str:
+    properties = model.model_json_schema()["properties"]
+    rows = [_row(name, schema) for name, schema in properties.items() if name not in known]
+    refused = [f"| `{name}` | refused | |" for name in sorted(model.refused - known)]
+    head = ["| field | | |", "|---|---|---|"]
+    return "\n".join([f"## {title}\n", *head, *rows, *refused, ""])
+
+
+def _row(name: str, schema: dict[str, Any]) -> str:
+    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind != {"type": "null"}]
+    constants = [kind["const"] for kind in kinds if "const" in kind]
+    honoured = f"only `{str(constants[0]).lower()}`" if constants else "honoured"
+    text = " ".join(filter(None, [schema.get("description", ""), _limits(kinds[0])]))
+    return f"| `{name}` | {honoured} | {text} |"
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    limits = [text.format(schema[key]) for key, text in _LIMITS.items() if key in schema]
+    choices = [f"`{choice}`" for choice in schema.get("enum", [])]
+    said = ", ".join(limits) or ", ".join(choices)
+    return f"({said})" if said else ""
+
+
+if __name__ == "__main__":
+    print(api_reference(), end="")
