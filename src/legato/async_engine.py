@@ -63,13 +63,22 @@ class _Cancel:
 class AsyncEngine:
     """Streams of token events from an engine in a thread of its own. Safe from any thread."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, max_waiting: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        *,
+        max_waiting: int,
+        on_step: Callable[[EngineStats], None] = lambda stats: None,
+    ) -> None:
         """Takes `engine` over: nobody else may use it, and `stop` closes it.
 
         Args:
             clock: the engine's clock.
             max_waiting: most requests that wait for their first step; one more is refused.
+            on_step: called in the engine's thread after every step; must be quick and not raise.
         """
+        self._on_step = on_step
         self.max_context = engine.max_context
         self._engine = engine
         self._clock = clock
@@ -222,6 +231,7 @@ class AsyncEngine:
     def _hand_over(self, events: list[TokenEvent]) -> None:
         """Give a step's events to the loops of their streams, in one call a loop."""
         self._stats = self._engine.stats()
+        self._on_step(self._stats)
         batches: dict[asyncio.AbstractEventLoop, list[tuple[_Stream, TokenEvent]]] = {}
         with self._changed:
             new = sum(isinstance(message, Request) for message in self._inbox)

@@ -1,12 +1,13 @@
-"""The asynchronous engine seen as a token source."""
+"""The asynchronous engine seen as a token source, and its steps as metrics."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from legato.async_engine import AsyncEngine, LiveStats
 from legato.core import Request, TokenEvent
-from legato.metrics.prometheus import EngineGauges
+from legato.metrics.prometheus import EngineGauges, ServerMetrics
 from legato.server.service import SourceStatus
 
 
@@ -41,3 +42,31 @@ def _gauges(stats: LiveStats) -> EngineGauges:
         last_step_age_s=stats.last_step_age_s,
         oldest_waiting_s=stats.oldest_waiting_s,
     )
+
+
+class StepStats(Protocol):
+    """What is read from the engine's figures after a step."""
+
+    @property
+    def steps(self) -> int:
+        """Steps since the start."""
+        ...
+
+    @property
+    def step_duration_ns(self) -> int:
+        """Duration of the last one."""
+        ...
+
+
+class StepObserver:
+    """Puts the duration of every engine step into the metrics."""
+
+    def __init__(self, metrics: ServerMetrics) -> None:
+        self._metrics = metrics
+        self._steps = 0
+
+    def __call__(self, stats: StepStats) -> None:
+        """What the engine reports after a turn; one without a batch is no step."""
+        if stats.steps != self._steps:
+            self._steps = stats.steps
+            self._metrics.observe_step(stats.step_duration_ns)

@@ -1,7 +1,7 @@
 """What a generation request may say: every field is honoured, or refused by name.
 
-Strict types: "10", true and 1.5 are no integers, NaN and infinity are no numbers. Null is the
-same as leaving an optional field out. `refusals.py` words the errors.
+`strict.py` says what is strict about it, `fields.py` has the types that take words to explain, and
+`refusals.py` words the errors.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
-    model_validator,
 )
-from pydantic.config import JsonDict, JsonValue
 
 from legato.server.fields import (
     LogitBias,
@@ -25,62 +21,15 @@ from legato.server.fields import (
     StopStrings,
     StopTokenIds,
 )
+from legato.server.strict import Strict
 from legato.validate import INT32, MAX_LOGPROBS, MAX_SALT_LENGTH, MAX_SAMPLES
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of the completions endpoint
 
-_ANNOTATIONS: tuple[str, ...] = ("title", "description", "default")
-_NULL: JsonDict = {"type": "null"}
 Salt = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_SALT_LENGTH, pattern=r"^[!-~]*$")
 ]
 UserName = Annotated[str, StringConstraints(max_length=256)]
-
-
-def _allow_null(schema: JsonDict) -> None:
-    """Say in the schema what `Strict` does: null leaves an optional field out."""
-    required = schema.get("required", [])
-    properties = schema["properties"]
-    assert isinstance(required, list)
-    assert isinstance(properties, dict)
-    for name in properties.keys() - set(required):
-        properties[name] = _nullable(properties[name])
-
-
-def _nullable(schema: JsonValue) -> JsonDict:
-    assert isinstance(schema, dict)
-    outside = {key: schema[key] for key in _ANNOTATIONS if key in schema}
-    inside = {key: value for key, value in schema.items() if key not in outside}
-    kinds = inside.get("anyOf", [inside])
-    assert isinstance(kinds, list)
-    return {**outside, "anyOf": [*(kind for kind in kinds if kind != _NULL), _NULL]}
-
-
-class Strict(BaseModel):
-    """Unknown fields are refused, types are not converted, null means the default."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        frozen=True,
-        json_schema_extra=_allow_null,
-    )
-    refused: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, data: object) -> object:
-        if not isinstance(data, dict):
-            return data
-        required = {name for name, field in cls.model_fields.items() if field.is_required()}
-        known = cls.model_fields.keys() | cls.refused
-        return {
-            key: value
-            for key, value in data.items()
-            if value is not None or key in required or key not in known
-        }
 
 
 class StreamOptions(Strict):

@@ -9,8 +9,8 @@ from legato.server.protocol import (
     CompletionRequest,
     GenerationRequest,
     Message,
-    Strict,
 )
+from legato.server.strict import Strict
 
 INTRODUCTION = """\
 # The HTTP API

@@ -21,9 +21,10 @@ from legato.async_engine import AsyncEngine
 from legato.clock import RealClock
 from legato.config import EngineConfig
 from legato.errors import LegatoError
+from legato.metrics.prometheus import ServerMetrics
 from legato.models.catalogue import CATALOGUE
 from legato.server.app import create_app
-from legato.server.engine_source import EngineSource
+from legato.server.engine_source import EngineSource, StepObserver
 from legato.server.lifecycle import Lifecycle
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
@@ -46,12 +47,19 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
     with listen(settings.host, settings.port) as listener:  # a busy port fails before loading
         clock = RealClock()
         assembled = assemble(model, config, clock)
-        engine = AsyncEngine(assembled.engine, clock, max_waiting=config.max_waiting)
+        metrics = ServerMetrics(lambda: source.status().gauges)
+        engine = AsyncEngine(
+            assembled.engine,
+            clock,
+            max_waiting=config.max_waiting,
+            on_step=StepObserver(metrics),
+        )
+        source = EngineSource(engine)
         engine.start()
         try:
             lifecycle = Lifecycle()
-            service = _service(model, assembled, engine, settings)
-            app = create_app(service, settings, lifecycle=lifecycle)
+            service = _service(model, assembled, source, engine.max_context, settings)
+            app = create_app(service, settings, lifecycle=lifecycle, metrics=metrics)
             GracefulServer(app, engine, lifecycle, settings).run(sockets=[listener])
         finally:
             engine.stop(STOP_TIMEOUT)
@@ -87,14 +95,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _service(
-    model: str | Path, assembled: Assembled, engine: AsyncEngine, settings: ServerSettings
+    model: str | Path,
+    assembled: Assembled,
+    source: EngineSource,
+    max_context: int,
+    settings: ServerSettings,
 ) -> Service:
     return Service(
         model=served_name(model, settings),
-        source=EngineSource(engine),
+        source=source,
         tokenizer=assembled.tokenizer,
         template=assembled.template,
-        max_context=engine.max_context,
+        max_context=max_context,
         created=int(time.time()),
     )
 

@@ -1,0 +1,48 @@
+from types import SimpleNamespace
+
+from legato.async_engine import LiveStats
+from legato.core import Request, SamplingParams
+from legato.engine import EngineStats
+from legato.metrics.prometheus import EngineGauges, ServerMetrics
+from legato.server.engine_source import EngineSource, StepObserver
+
+
+def test_a_step_is_observed_once_and_an_empty_turn_never():
+    metrics = ServerMetrics(EngineGauges)
+    observe = StepObserver(metrics)
+    for steps in (0, 1, 1, 2):
+        observe(EngineStats(steps=steps, step_duration_ns=500_000_000))
+    text = metrics.render().decode()
+    assert "legato_engine_step_seconds_count 2.0" in text
+    assert "legato_engine_step_seconds_sum 1.0" in text
+
+
+def test_the_engines_figures_become_status_and_gauges():
+    engine = EngineStats(
+        running=3, waiting=9, waiting_requests=2, free_blocks=5, used_blocks=4, cached_blocks=1
+    )
+    live = LiveStats(alive=False, engine=engine, last_step_age_s=1.5, oldest_waiting_s=2.5)
+    status = EngineSource(SimpleNamespace(stats=lambda: live)).status()
+    assert not status.alive
+    assert status.gauges == EngineGauges(
+        running=3,
+        waiting=2,
+        blocks_used=4,
+        blocks_cached=1,
+        blocks_total=10,
+        last_step_age_s=1.5,
+        oldest_waiting_s=2.5,
+    )
+
+
+def test_requests_and_cancellations_go_to_the_engine():
+    calls = []
+    engine = SimpleNamespace(
+        generate=lambda request: calls.append(request) or "events",
+        cancel=lambda *which: calls.append(which),
+    )
+    source = EngineSource(engine)
+    request = Request(id="a", prompt=(1,), params=SamplingParams())
+    assert source.generate(request) == "events"
+    source.cancel("a", 1)
+    assert calls == [request, ("a", 1)]
