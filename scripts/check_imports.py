@@ -43,7 +43,17 @@ ALLOWED: dict[str, set[str]] = {
         "text",
         "validate",
     },
-    "bench": {*BASE, "assemble", "engine", "llm", "metrics", "program", "cost", "_native"},
+    "bench": {
+        *BASE,
+        "assemble",
+        "backends",
+        "engine",
+        "llm",
+        "metrics",
+        "program",
+        "cost",
+        "_native",
+    },
 }
 
 

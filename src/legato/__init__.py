@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = ["LLM", "SamplingParams", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - classes and strings alike
     if name == "LLM":
         from legato.llm import LLM
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from legato import _native
+from legato.backends.native.cpus import usable_cpus
 
 PROBE_BYTES = 256 << 20  # well beyond any last-level cache
 
@@ -28,11 +29,12 @@ class Machine:
 
 
 def measure_machine(threads: int) -> Machine:
-    """Measure both ceilings with `threads` threads; takes under a second."""
+    """Measure both ceilings with `threads` threads, 0 for all usable; takes under a second."""
+    threads = threads or usable_cpus()
     return Machine(
         cpu=cpu_name(),
         threads=threads,
-        simd=_native.best_simd(),
+        simd=_native.best_simd().name.lower(),
         bandwidth_gb_s=_native.measure_bandwidth(threads, PROBE_BYTES),
         int8_gmac_s=_native.measure_int8_peak(threads),
     )

@@ -21,6 +21,7 @@ def inspect(
     all_layers: Annotated[bool, typer.Option(help="Print every layer, also equal ones.")] = False,
 ) -> None:
     """Show a model's architecture, its program, and the cost of one decoded token."""
+    from legato._native import best_simd
     from legato.cli.progress import resolve_with_progress
     from legato.models.load import load_model
     from legato.program.build import build_program
@@ -35,6 +36,7 @@ def inspect(
         max_context=loaded.arch.max_context,
     )
     print(format_architecture(loaded.arch))
+    print(f"{'kernels':22} native/{best_simd().name.lower()}")
     print()
     print(format_program(program, depth=depth, all_layers=all_layers))
     print()
