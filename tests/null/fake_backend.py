@@ -48,6 +48,7 @@ class FakeBackend:
         self.program = program
         self.steps: list[StepInput] = []
         self.runs = 0
+        self.copies = 0
         self.keep_steps = True
         self.closed = False
         self.fault: Callable[[int], None] = lambda run: None
@@ -57,6 +58,7 @@ class FakeBackend:
         self.store = np.full((num_blocks, BLOCK), -1, np.int64)
 
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        self.copies += len(sources)
         for source, target in zip(sources, targets, strict=True):
             self.store[target] = self.store[source]
 
@@ -108,7 +110,7 @@ class FakeBackend:
             read = self.store[blocks, positions % BLOCK]
             tokens = read % VOCAB
             assert np.array_equal(read, _entries(tokens, positions, group)), "a foreign block"
-            parts.append(int((tokens * (positions * 2654435761 % 1000003 + 1)).sum()))
+            parts.append(_part(tokens, positions))
         return mix(*parts)
 
     def _sample(self, digests: list[int], s: SamplingInput) -> StepOutput:
@@ -135,7 +137,7 @@ class FakeBackend:
         order = np.argsort(s.seen_ids[seen])
         seed = mix(*s.seen_ids[seen][order], *s.seen_counts[seen][order])
         noise = (s.seed[row], s.sample_index[row]) if s.temperature[row] > 0 else (0, 0)
-        token = mix(digest, seed, *noise, s.position[row]) % VOCAB
+        token = _choose(digest, seed, *noise, s.position[row])
         forbidden = {
             int(i)
             for i, v in zip(s.bias_ids[bias], s.bias_values[bias], strict=True)
@@ -148,6 +150,24 @@ class FakeBackend:
 
 def _entries(tokens: np.ndarray, positions: np.ndarray, group: int) -> np.ndarray:
     return (positions.astype(np.int64) * 8 + group) * VOCAB + tokens
+
+
+def _part(tokens: np.ndarray, positions: np.ndarray) -> int:
+    return int((tokens * (positions * 2654435761 % 1000003 + 1)).sum())
+
+
+def _choose(digest: int, seen: int, seed: int, index: int, position: int) -> int:
+    return mix(digest, seen, seed, index, position) % VOCAB
+
+
+def next_token(tokens: Sequence[int], windows: Sequence[int | None], seed: int, index: int) -> int:
+    """What the backend must choose after `tokens`, for a request without bias and penalties."""
+    ids, last = np.array(tokens, np.int64), len(tokens) - 1
+    parts = []
+    for window in windows:
+        positions = np.arange(0 if window is None else max(0, last - window + 1), last + 1)
+        parts.append(_part(ids[positions], positions))
+    return _choose(mix(*parts), mix(), seed, index, len(tokens))
 
 
 def make_engine(
