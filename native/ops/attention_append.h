@@ -6,12 +6,18 @@
 namespace legato {
 namespace {
 
+// Sixteen dimensions from d on; zeros past the last.
+inline Floats dimensions(const float* source, int32_t d, int32_t head_dim) {
+  if (d + kLanes <= head_dim) return load(source + d);
+  return load_first(source + d, head_dim - d, 0.0f);
+}
+
 template <typename Cache>
 void write_key(typename Cache::Element* target, const float* source, int32_t head_dim) {
   typename Cache::Element converted[kLanes];
   for (int32_t d = 0; d < head_dim; d += kLanes) {
+    Cache::write(converted, dimensions(source, d, head_dim));
     const int32_t count = smaller(kLanes, head_dim - d);
-    Cache::write(converted, load_first(source + d, count, 0.0f));
     for (int32_t i = 0; i < count; ++i) target[(d + i) * kTile] = converted[i];
   }
 }
@@ -19,8 +25,7 @@ void write_key(typename Cache::Element* target, const float* source, int32_t hea
 template <typename Cache>
 void write_value(typename Cache::Element* target, const float* source, int32_t head_dim) {
   for (int32_t d = 0; d < head_dim; d += kLanes) {
-    const int32_t count = smaller(kLanes, head_dim - d);
-    Cache::write(target + d, load_first(source + d, count, 0.0f));
+    Cache::write(target + d, dimensions(source, d, head_dim));
   }
 }
 

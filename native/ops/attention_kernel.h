@@ -1,4 +1,4 @@
-// The kernels behind attention.h, written once over vector.h. One instance for each instruction set.
+// The kernels behind attention.h, written once over vector.h; one instance an instruction set.
 //
 // For a row and head, with s = scale * (q . k) and tokens in order of position:
 //   within a split: m = max s, p = 2^(s - m) (s in units of log2 e), l = sum p, o = sum p v
@@ -8,122 +8,36 @@
 // row's bits do not depend on the rows, heads or splits computed beside it.
 #pragma once
 
-#include "attention_layout.h"
+#include "attention_work.h"
 #include "vector_math.h"
 
 namespace legato {
 namespace {
 
-// Register blocks: queries x key tiles, and queries x vectors of 16 dimensions.
-#if defined(LEGATO_VECTOR_AVX512)
-constexpr int kRows = 6;
-constexpr int kColumns = 4;
-#elif defined(LEGATO_VECTOR_AVX2)
-constexpr int kRows = 3;
-constexpr int kColumns = 2;
-#else
-constexpr int kRows = 3;
-constexpr int kColumns = 1;
-#endif
-
-constexpr float kLog2E = 1.44269504f;
-constexpr float kNothing = -__builtin_inff();
-
-struct FloatCache {
-  using Element = float;
-  static Floats read(const float* p) { return load(p); }
-  static void write(float* p, Floats x) { store(p, x); }
-};
-struct HalfCache {
-  using Element = uint16_t;
-  static Floats read(const uint16_t* p) { return load_half(p); }
-  static void write(uint16_t* p, Floats x) { store_half(p, x); }
-};
-
-inline int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
-inline int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
-
-// The queries of one unit, and what has been folded of their results so far.
-struct Work {
-  int32_t queries;  // (row, head) pairs, heads of a row side by side
-  int32_t heads;    // of each row
-  int32_t head_dim;
-  int32_t vectors;  // of 16 dimensions, the last one padded
-  alignas(64) float q[kTileQueries * kMaxHeadDim];  // blocks of kRows queries, each [dim][query]
-  alignas(64) float scores[kTileQueries * kSplit];
-  alignas(64) float out[kTileQueries * kMaxHeadDim];
-  float max[kTileQueries];
-  float sum[kTileQueries];
-  float keep[kTileQueries];   // factor on what was folded before
-  float take[kTileQueries];   // factor on the present split
-  int32_t first[kTileQueries];  // visible tokens of the present span, relative to its start
-  int32_t last[kTileQueries];   // (empty where last <= first)
-};
-
-// The tokens of one split that some query of the unit sees.
+// What will be read next, for kC tiles; a decode step reads everything once, from far away.
 template <typename Cache>
-struct Span {
-  int32_t begin;   // position, a multiple of 16
-  int32_t tokens;  // up to the last visible one
-  int32_t tiles;
-  const typename Cache::Element* keys[kSplitTiles];
-  const typename Cache::Element* values[kSplitTiles];
+struct Ahead {
+  const typename Cache::Element* const* keys;
+  const typename Cache::Element* const* values;
 };
-
-inline int32_t first_visible(const AttentionCall& call, int32_t position) {
-  return call.window > 0 ? larger(0, position - call.window + 1) : 0;
-}
-
-template <typename Cache>
-typename Cache::Element* block_start(const KVView& kv, int32_t block, int32_t kv_head) {
-  uint8_t* start = kv.pool + block * kv.block_stride +
-                   kv_head * head_bytes(kv.block_size, kv.head_dim, kv.type);
-  return reinterpret_cast<typename Cache::Element*>(start);
-}
-
-template <typename Cache>
-Span<Cache> make_span(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head,
-                      int32_t split) {
-  const KVView& kv = call.kv;
-  const int32_t lowest = larger(split * kSplit, first_visible(call, tile.position));
-  Span<Cache> span;
-  span.begin = lowest / kTile * kTile;
-  span.tokens = smaller((split + 1) * kSplit, tile.position + tile.rows) - span.begin;
-  span.tiles = (span.tokens + kTile - 1) / kTile;
-  const int32_t* table =
-      call.batch.block_tables + static_cast<int64_t>(tile.sequence) * call.batch.table_stride;
-  for (int32_t i = 0; i < span.tiles; ++i) {
-    const int32_t position = span.begin + i * kTile;
-    auto* block = block_start<Cache>(kv, table[position / kv.block_size], kv_head);
-    const int64_t inside = position % kv.block_size;
-    span.keys[i] = block + inside * kv.head_dim;
-    span.values[i] = block + static_cast<int64_t>(kv.block_size) * kv.head_dim +
-                     inside * padded_dim(kv.head_dim);
-  }
-  return span;
-}
-
-template <typename Cache>
-void set_visible(const AttentionCall& call, const AttentionTile& tile, const Span<Cache>& span,
-                 Work& work) {
-  for (int32_t i = 0; i < work.queries; ++i) {
-    const int32_t position = tile.position + i / work.heads;
-    work.first[i] = larger(0, first_visible(call, position) - span.begin);
-    work.last[i] = smaller(span.tokens, position + 1 - span.begin);
-  }
-}
 
 // scores[r][column of tile j] = q[r] . k, for kR queries and kC tiles of 16 tokens.
-template <typename Cache, int kR, int kC>
+template <typename Cache, int kR, int kC, bool kFetch>
 void score_block(const float* q, int32_t head_dim, const typename Cache::Element* const* keys,
-                 float* scores) {
+                 const Ahead<Cache>& ahead, float* scores) {
   Floats sums[kR][kC];
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < kC; ++c) sums[r][c] = splat(0.0f);
   }
   for (int32_t d = 0; d < head_dim; ++d) {
     Floats k[kC];
-    for (int c = 0; c < kC; ++c) k[c] = Cache::read(keys[c] + d * kTile);
+    for (int c = 0; c < kC; ++c) {
+      k[c] = Cache::read(keys[c] + d * kTile);
+      if constexpr (kFetch) {
+        __builtin_prefetch(ahead.keys[c] + d * kTile);
+        __builtin_prefetch(ahead.values[c] + d * kTile);
+      }
+    }
     for (int r = 0; r < kR; ++r) {
       const Floats x = splat(q[d * kR + r]);
       for (int c = 0; c < kC; ++c) sums[r][c] = fma(x, k[c], sums[r][c]);
@@ -134,14 +48,17 @@ void score_block(const float* q, int32_t head_dim, const typename Cache::Element
   }
 }
 
-template <typename Cache, int kR>
+template <typename Cache, int kR, bool kFetch>
 void score_rows(const float* q, const Span<Cache>& span, int32_t head_dim, float* scores) {
   int32_t i = 0;
   for (; i + kColumns <= span.tiles; i += kColumns) {
-    score_block<Cache, kR, kColumns>(q, head_dim, span.keys + i, scores + i * kTile);
+    const int32_t next = i + 2 * kColumns <= span.tiles ? i + kColumns : i;
+    const Ahead<Cache> ahead = {span.keys + next, span.values + i};
+    score_block<Cache, kR, kColumns, kFetch>(q, head_dim, span.keys + i, ahead, scores + i * kTile);
   }
   for (; i < span.tiles; ++i) {
-    score_block<Cache, kR, 1>(q, head_dim, span.keys + i, scores + i * kTile);
+    const Ahead<Cache> ahead = {span.keys + i, span.values + i};
+    score_block<Cache, kR, 1, kFetch>(q, head_dim, span.keys + i, ahead, scores + i * kTile);
   }
 }
 
@@ -154,13 +71,16 @@ void value_block(const Span<Cache>& span, int32_t offset, Work& work, int32_t ro
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < kC; ++c) sums[r][c] = splat(0.0f);
   }
-  for (int32_t t = 0; t < span.tokens; ++t) {
-    const auto* value = span.values[t / kTile] + t % kTile * stride + offset;
-    Floats v[kC];
-    for (int c = 0; c < kC; ++c) v[c] = Cache::read(value + c * kLanes);
-    for (int r = 0; r < kR; ++r) {
-      const Floats x = splat(p[r * kSplit + t]);
-      for (int c = 0; c < kC; ++c) sums[r][c] = fma(x, v[c], sums[r][c]);
+  for (int32_t tile = 0; tile < span.tiles; ++tile) {
+    const auto* value = span.values[tile] + offset;
+    const int32_t end = smaller(span.tokens, (tile + 1) * kTile);
+    for (int32_t t = tile * kTile; t < end; ++t, value += stride) {
+      Floats v[kC];
+      for (int c = 0; c < kC; ++c) v[c] = Cache::read(value + c * kLanes);
+      for (int r = 0; r < kR; ++r) {
+        const Floats x = splat(p[r * kSplit + t]);
+        for (int c = 0; c < kC; ++c) sums[r][c] = fma(x, v[c], sums[r][c]);
+      }
     }
   }
   for (int r = 0; r < kR; ++r) {
@@ -267,12 +187,14 @@ void add_split(const AttentionCall& call, const AttentionTile& tile, int32_t kv_
                Work& work) {
   const Span<Cache> span = make_span<Cache>(call, tile, kv_head, split);
   set_visible(call, tile, span, work);
+  const bool once = work.queries <= kRows;
   for_row_blocks(work.queries, [&]<int kR>(int32_t row) {
-    score_rows<Cache, kR>(work.q + row * work.head_dim, span, work.head_dim,
-                          work.scores + row * kSplit);
+    const auto score = once ? score_rows<Cache, kR, true> : score_rows<Cache, kR, false>;
+    score(work.q + row * work.head_dim, span, work.head_dim, work.scores + row * kSplit);
   });
   for (int32_t i = 0; i < work.queries; ++i) softmax(work, i, span.tiles, call.soft_cap);
-  for_row_blocks(work.queries, [&]<int kR>(int32_t row) { value_rows<Cache, kR>(span, work, row); });
+  for_row_blocks(work.queries,
+                 [&]<int kR>(int32_t row) { value_rows<Cache, kR>(span, work, row); });
 }
 
 inline void clear(Work& work) {
