@@ -41,7 +41,8 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._task is not None:
+            self._bars.stop()
 
     def notice(self, text: str) -> None:
         """Show a line that the user must see."""
