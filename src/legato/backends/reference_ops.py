@@ -53,7 +53,8 @@ def scale(state: State, op: Op, x: F32) -> F32:
 def rms_norm(state: State, op: Op, x: F32) -> F32:
     """x / sqrt(mean(x²) + eps) · (w + offset), over the row or each head (Zhang, Sennrich 2019)."""
     weight = state.weights[op.weights[0]] + np.float32(op.number("weight_offset"))
-    spans = x.reshape(len(x), max(op.integer("heads"), 1), -1)
+    heads = max(op.integer("heads"), 1)
+    spans = x.reshape(len(x), heads, x.shape[1] // heads)  # a step may have no output rows
     mean_square = np.mean(spans * spans, axis=-1, keepdims=True)
     normed: F32 = spans / np.sqrt(mean_square + np.float32(op.number("eps"))) * weight
     return normed.reshape(x.shape)
