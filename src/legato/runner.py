@@ -6,11 +6,12 @@ a step gathers rows of them. Python touches each sequence of a step a few times,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
-from legato.backends.base import F32, I32, Backend, SamplingInput, StepInput, StepOutput
+from legato.backends.base import F32, I32, U32, U64, Backend, SamplingInput, StepInput, StepOutput
 from legato.core import TokenLogprobs
 from legato.kvcache.table import BlockTable, TableStore
 from legato.scheduler.batch import Batch, Choices
@@ -37,12 +38,13 @@ class Runner:
         if batch.copies:
             sources, targets = zip(*batch.copies, strict=True)
             self._backend.copy_blocks(sources, targets)
-        sampled = [
-            s.num_computed + rows == s.num_tokens
+        takers = [
+            s
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
+            if s.num_computed + rows == s.num_tokens
         ]
-        output = self._backend.run(self._step_input(batch, sampled))
-        return _choices(batch, sampled, output)
+        output = self._backend.run(self._step_input(batch, takers))
+        return _choices(batch, takers, output)
 
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:
         """Logits f32 [n − start, vocab] of `tokens` [n] from position `start` on; `table` holds
@@ -62,38 +64,55 @@ class Runner:
         assert logits is not None, f"backend {self._backend.name} returned no logits"
         return logits
 
-    def _step_input(self, batch: Batch, sampled: list[bool]) -> StepInput:
-        sequences, num_rows = batch.sequences, batch.num_rows
-        rows = np.array(num_rows, np.int32)
+    def _step_input(self, batch: Batch, takers: list[Sequence]) -> StepInput:
+        """The step of `batch`, in which `takers` get a token."""
+        sequences = batch.sequences
+        rows = np.array(batch.num_rows, np.int32)
         starts = np.zeros(len(rows) + 1, np.int32)
         np.cumsum(rows, out=starts[1:])
         computed = np.array([s.num_computed for s in sequences], np.int32)
         lengths = computed + rows
         width = -(-int(lengths.max()) // self._block_size)
-        slots = [_table(s).slot for s in sequences]
-        takers = [s for s, is_sampled in zip(sequences, sampled, strict=True) if is_sampled]
+        slots = [_slot(s) for s in sequences]
+        offsets = np.repeat(computed - starts[:-1], rows)
+        last_rows = starts[1:] - 1
+        if len(takers) < len(sequences):
+            last_rows = last_rows[lengths == [s.num_tokens for s in sequences]]
         return StepInput(
-            token_ids=np.concatenate(
-                [
-                    s.tokens[s.num_computed : s.num_computed + n]
-                    for s, n in zip(sequences, num_rows, strict=True)
-                ]
-            ),
-            positions=np.arange(starts[-1], dtype=np.int32)
-            + np.repeat(computed - starts[:-1], rows),
+            token_ids=_token_ids(batch, takers),
+            positions=np.arange(len(offsets), dtype=np.int32) + offsets,
             query_starts=starts,
             kv_lengths=lengths,
             block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
-            output_rows=(starts[1:] - 1)[np.array(sampled)],
+            output_rows=last_rows,
             sampling=self._slots.sampling_input(takers) if takers else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What sampling needs of some slots, in this order, that does not change from step to step."""
+
+    slots: list[int]
+    temperature: F32
+    top_p: F32
+    min_p: F32
+    presence: F32
+    frequency: F32
+    repetition: F32
+    top_k: I32
+    num_logprobs: I32
+    seed: U64
+    sample_index: U32
+    mask_index: I32
 
 
 class SlotStates:
     """Sampling state by slot. A slot is filled when another sequence than before is met in it."""
 
     def __init__(self, num_slots: int, vocab: int) -> None:
-        self._mask_words = -(-vocab // 32)
+        self._no_masks = np.empty((0, -(-vocab // 32)), np.uint32)
+        self._fixed: _Fixed | None = None
         self._vocab = vocab
         self._owners: list[Sequence | None] = [None] * num_slots
         self._biases: dict[int, BiasRows] = {}
@@ -105,25 +124,26 @@ class SlotStates:
 
     def sampling_input(self, sequences: list[Sequence]) -> SamplingInput:
         """The state of `sequences`, one row each."""
-        slots = [_table(s).slot for s in sequences]
+        slots = [_slot(s) for s in sequences]
         for slot, sequence in zip(slots, sequences, strict=True):
             if self._owners[slot] is not sequence:
                 self._fill(slot, sequence)
-        gather = np.array(slots)
-        temperature, top_p, min_p, presence, frequency, repetition = self._f32.take(gather, axis=1)
-        top_k, num_logprobs = self._i32.take(gather, axis=1)
+                self._fixed = None
+        if self._fixed is None or self._fixed.slots != slots:
+            self._fixed = self._gather(slots)
+        fixed = self._fixed
         bias_starts, bias_ids, bias_values = self._bias_csr(slots, sequences)
         seen_starts, seen_ids, seen_counts = self._seen_csr(slots, sequences)
         return SamplingInput(
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            presence=presence,
-            frequency=frequency,
-            repetition=repetition,
-            seed=self._seed[gather],
-            sample_index=self._index[gather],
+            temperature=fixed.temperature,
+            top_k=fixed.top_k,
+            top_p=fixed.top_p,
+            min_p=fixed.min_p,
+            presence=fixed.presence,
+            frequency=fixed.frequency,
+            repetition=fixed.repetition,
+            seed=fixed.seed,
+            sample_index=fixed.sample_index,
             position=np.array([s.num_tokens for s in sequences], np.int32),
             bias_starts=bias_starts,
             bias_ids=bias_ids,
@@ -131,9 +151,27 @@ class SlotStates:
             seen_starts=seen_starts,
             seen_ids=seen_ids,
             seen_counts=seen_counts,
+            num_logprobs=fixed.num_logprobs,
+            mask_index=fixed.mask_index,
+            masks=self._no_masks,
+        )
+
+    def _gather(self, slots: list[int]) -> _Fixed:
+        temperature, top_p, min_p, presence, frequency, repetition = self._f32.take(slots, axis=1)
+        top_k, num_logprobs = self._i32.take(slots, axis=1)
+        return _Fixed(
+            slots=slots,
+            temperature=temperature,
+            top_p=top_p,
+            min_p=min_p,
+            presence=presence,
+            frequency=frequency,
+            repetition=repetition,
+            top_k=top_k,
             num_logprobs=num_logprobs,
+            seed=self._seed.take(slots),
+            sample_index=self._index.take(slots),
             mask_index=np.full(len(slots), -1, np.int32),
-            masks=np.empty((0, self._mask_words), np.uint32),
         )
 
     def _fill(self, slot: int, sequence: Sequence) -> None:
@@ -218,9 +256,9 @@ class SeenTokens:
         return self._ids[:size], self._counts[:size]
 
 
-def _table(sequence: Sequence) -> BlockTable:
+def _slot(sequence: Sequence) -> int:
     assert sequence.table is not None, (sequence.request.id, sequence.index, "is not running")
-    return sequence.table
+    return sequence.table.slot
 
 
 def _bias_arrays(bias: dict[int, float]) -> tuple[I32, F32]:
@@ -235,22 +273,30 @@ def _starts(rows: list[I32]) -> I32:
     return np.array(list(accumulate(map(len, rows), initial=0)), np.int32)
 
 
-def _choices(batch: Batch, sampled: list[bool], output: StepOutput) -> list[Choices]:
-    tokens = iter(output.token_ids.tolist())
-    chosen: list[Choices] = []
-    row = 0
-    for sequence, is_sampled in zip(batch.sequences, sampled, strict=True):
-        if not is_sampled:
-            chosen.append(())
-            continue
-        chosen.append(((next(tokens), _logprobs(sequence, output, row)),))
-        row += 1
-    return chosen
+def _token_ids(batch: Batch, takers: list[Sequence]) -> I32:
+    """The pending tokens that take part in a step, i32 [rows]."""
+    if len(takers) == sum(batch.num_rows):  # everybody decodes
+        return np.array([s.last_token for s in takers], np.int32)
+    return np.concatenate(
+        [
+            s.tokens[s.num_computed : s.num_computed + rows]
+            for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
+        ]
+    )
 
 
-def _logprobs(sequence: Sequence, output: StepOutput, row: int) -> TokenLogprobs | None:
-    count = sequence.request.params.logprobs
-    if count is None:
-        return None
+def _choices(batch: Batch, takers: list[Sequence], output: StepOutput) -> list[Choices]:
+    wanted = [s.request.params.logprobs for s in takers]
+    chosen: list[Choices] = [
+        ((token, None if count is None else _logprobs(output, row, count)),)
+        for row, (token, count) in enumerate(zip(output.token_ids.tolist(), wanted, strict=True))
+    ]
+    if len(takers) == len(batch.sequences):
+        return chosen
+    by_taker = dict(zip(takers, chosen, strict=True))
+    return [by_taker.get(sequence, ()) for sequence in batch.sequences]
+
+
+def _logprobs(output: StepOutput, row: int, count: int) -> TokenLogprobs:
     ids, values = output.top_ids[row, :count].tolist(), output.top_logprobs[row, :count].tolist()
     return TokenLogprobs(float(output.logprobs[row]), tuple(zip(ids, values, strict=True)))

@@ -60,10 +60,13 @@ class Scheduler:
     def commit(self, batch: Batch, chosen: list[Choices], time_ns: int) -> list[TokenEvent]:
         """Take the result of a step: append tokens, release blocks, end what is finished."""
         events: list[TokenEvent] = []
+        block_size = self.cache.block_size
         for sequence, rows, choices in zip(batch.sequences, batch.num_rows, chosen, strict=True):
+            table = sequence.table
+            assert table is not None
             sequence.num_computed += rows
-            assert sequence.table is not None
-            self.cache.advance(sequence.table, sequence.tokens, sequence.num_computed)
+            if sequence.num_computed // block_size != table.num_full:
+                self.cache.advance(table, sequence.tokens, sequence.num_computed)
             for choice in choices:
                 event = _append(sequence, choice, time_ns)
                 events.append(event)

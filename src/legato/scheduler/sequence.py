@@ -31,6 +31,7 @@ class Sequence:
         siblings: all samples of the request in order, this one included.
         cached_tokens: prompt tokens that came from the prefix cache; None before it ever ran.
         digests: chain hashes of its full blocks, as far as they were looked up.
+        last_token: the newest of its tokens.
     """
 
     request: Request
@@ -43,6 +44,7 @@ class Sequence:
     siblings: list[Sequence]
     num_prompt: int = field(init=False)
     num_tokens: int = field(init=False)
+    last_token: int = field(init=False)
     num_computed: int = 0
     table: BlockTable | None = None
     finished: bool = False
@@ -52,6 +54,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.num_prompt = self.num_tokens = len(self.request.prompt)
+        self.last_token = self.request.prompt[-1]
         self._buffer = np.array(self.request.prompt, np.int32)
 
     @property
@@ -76,6 +79,7 @@ class Sequence:
             self._buffer = np.concatenate([self._buffer, np.zeros(max(room, 64), np.int32)])
         self._buffer[self.num_tokens] = token
         self.num_tokens += 1
+        self.last_token = token
 
 
 def make_samples(
