@@ -9,7 +9,7 @@ from legato.backends.registry import create_backend
 from legato.clock import Clock
 from legato.config import EngineConfig
 from legato.engine import Engine
-from legato.kvcache.sizing import free_memory_bytes, resolve_sizes
+from legato.kvcache.sizing import check_sizes, free_memory_bytes, resolve_sizes
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
 from legato.models.model import Model
@@ -36,6 +36,7 @@ def assemble(name_or_path: str | Path, config: EngineConfig, clock: Clock) -> As
     Raises:
         FetchError: a model known by name could not be fetched.
         ModelFormatError: the model is damaged or unsupported.
+        InvalidRequestError: a size in `config` is out of range.
         BackendError: the backend cannot run here.
         CapacityError: the KV pool cannot be made as the config wants it.
     """
@@ -53,6 +54,7 @@ def build_engine(
 
     Raises as `assemble` does.
     """
+    check_sizes(config)
     eos_ids = (tokenizer or load_tokenizer(model.tokenizer)).eos_ids
     program = build_program(
         model.arch,

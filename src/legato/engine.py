@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as List
 
 import numpy as np
@@ -79,6 +79,7 @@ class Engine:
             max_sequences=config.max_sequences,
         )
         self._live: dict[str, list[Sequence]] = {}
+        self._unstarted: dict[str, int] = {}  # arrival of requests that never ran, oldest first
         self._arrivals = 0
         self._unsent: list[TokenEvent] = []
         self._totals = {"steps": 0, "tokens": 0, "failed_steps": 0}
@@ -108,6 +109,7 @@ class Engine:
         if request.id in self._live:
             raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
         self._live[request.id] = samples = self._samples(request)
+        self._unstarted[request.id] = self._clock.now_ns()
         for sequence in tuple(samples):
             self._scheduler.add(sequence)
 
@@ -158,8 +160,8 @@ class Engine:
         return EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
-            waiting_requests=self.num_waiting_requests,
-            oldest_waiting_ns=min((s.arrival_ns for s in self._never_ran()), default=None),
+            waiting_requests=len(self._unstarted),
+            oldest_waiting_ns=next(iter(self._unstarted.values()), None),
             free_blocks=pool.num_free,
             used_blocks=pool.num_used,
             cached_blocks=pool.num_cached,
@@ -170,11 +172,6 @@ class Engine:
             **self._totals,
         )
 
-    @property
-    def num_waiting_requests(self) -> int:
-        """Requests of which no sample has ever run."""
-        return len({s.request.id for s in self._never_ran()})
-
     def check_integrity(self) -> None:
         """AssertionError unless all blocks and sequences are accounted for."""
         check_integrity(self._cache)
@@ -182,6 +179,7 @@ class Engine:
         live = {sequence for group in self._live.values() for sequence in group}
         assert live == {*running, *waiting}
         assert len(live) == len(running) + len(waiting)
+        assert self._unstarted.keys() <= self._live.keys()
         tables = {id(sequence.table) for sequence in running}
         assert tables == {id(table) for table in self._cache.open_tables.values()}
         assert all(sequence.table is None for sequence in waiting)
@@ -190,13 +188,10 @@ class Engine:
         """Release the backend."""
         self._backend.close()
 
-    def _never_ran(self) -> Iterator[Sequence]:
-        """Waiting samples of requests of which none has run."""
-        for sequence in self._scheduler.waiting:
-            if all(s.cached_tokens is None for s in sequence.siblings):
-                yield sequence
-
     def _run(self, batch: Batch, start_ns: int) -> None:
+        if self._unstarted:
+            for sequence in batch.sequences:
+                self._unstarted.pop(sequence.request.id, None)
         try:
             chosen = self._runner.run(batch)
         except Exception as error:
@@ -233,6 +228,7 @@ class Engine:
             self._live[request_id] = left
         else:
             del self._live[request_id]
+            self._unstarted.pop(request_id, None)
 
     def _samples(self, request: Request) -> list[Sequence]:
         params = request.params
@@ -242,7 +238,6 @@ class Engine:
         return make_samples(
             request,
             arrival=self._arrivals,
-            arrival_ns=self._clock.now_ns(),
             seed=self._draw_seed() if params.seed is None else params.seed,
             length_limit=min(wanted, self._pool_context),
             stop_ids=own_stops if params.ignore_eos else own_stops | self._eos_ids,

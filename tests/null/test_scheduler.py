@@ -24,7 +24,6 @@ def new_samples(number: int, length: int = 20, priority: int = 0, n: int = 1) ->
     return make_samples(
         request,
         arrival=number,
-        arrival_ns=0,
         seed=0,
         length_limit=length + 100,
         stop_ids=frozenset({3}),

@@ -4,8 +4,8 @@ import pytest
 from fake_backend import fake_program
 
 from legato.config import EngineConfig
-from legato.errors import CapacityError
-from legato.kvcache.sizing import FREE_MEMORY_SHARE, free_memory_bytes, resolve_sizes
+from legato.errors import CapacityError, InvalidRequestError
+from legato.kvcache.sizing import FREE_MEMORY_SHARE, check_sizes, free_memory_bytes, resolve_sizes
 
 LAYOUT = fake_program((None, 24)).kv
 BLOCK_BYTES = LAYOUT.block_bytes
@@ -49,6 +49,15 @@ def test_the_context_cannot_be_longer_than_trained():
 def test_no_memory_at_all_is_an_error():
     with pytest.raises(CapacityError):
         resolve(free_blocks=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_sequences", 0), ("max_batch_tokens", 0), ("kv_memory", -1), ("block_size", 24)],
+)
+def test_a_setting_out_of_range_is_named(field, value):
+    with pytest.raises(InvalidRequestError, match=field):
+        check_sizes(EngineConfig(**{field: value}))
 
 
 def write(root, path: str, text: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from legato.config import EngineConfig
-from legato.errors import CapacityError
+from legato.errors import CapacityError, InvalidRequestError
 from legato.kvcache.cache import KVCache
 from legato.program.program import KVLayout
 
@@ -17,6 +17,17 @@ FREE_MEMORY_SHARE = 0.25
 """Part of the memory that is free now which the KV pool may take by default."""
 
 _log = logging.getLogger(__name__)
+
+
+def check_sizes(config: EngineConfig) -> None:
+    """Raise InvalidRequestError naming a size in `config` that no engine can have."""
+    least = {"max_batch_tokens": 1, "max_sequences": 1, "max_waiting": 1, "block_size": 16}
+    least |= dict.fromkeys(("max_context", "num_kv_blocks", "kv_memory"), 0)
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value < bound or (name == "block_size" and value % 16):
+            expected = "a multiple of 16" if name == "block_size" else f"at least {bound}"
+            raise InvalidRequestError(f"{name} is {value}, expected {expected}", name)
 
 
 def resolve_sizes(

@@ -25,7 +25,6 @@ class Sequence:
         index: which of the request's samples.
         seed: of the noise; the same for all samples of the request.
         rank: (priority, arrival, index); the smaller goes first.
-        arrival_ns: when the request was added.
         length_limit: most tokens, prompt included.
         stop_ids: tokens that end it.
         siblings: all samples of the request in order, this one included.
@@ -38,7 +37,6 @@ class Sequence:
     index: int
     seed: int
     rank: Rank
-    arrival_ns: int
     length_limit: int
     stop_ids: frozenset[int]
     siblings: list[Sequence]
@@ -86,7 +84,6 @@ def make_samples(
     request: Request,
     *,
     arrival: int,
-    arrival_ns: int,
     seed: int,
     length_limit: int,
     stop_ids: frozenset[int],
@@ -99,7 +96,6 @@ def make_samples(
             index=index,
             seed=seed,
             rank=(request.priority, arrival, index),
-            arrival_ns=arrival_ns,
             length_limit=length_limit,
             stop_ids=stop_ids,
             siblings=siblings,
