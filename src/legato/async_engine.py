@@ -86,6 +86,7 @@ class AsyncEngine:
         self._changed = threading.Condition()  # guards everything below
         self._inbox: list[Request | _Cancel] = []
         self._streams: dict[str, _Stream] = {}
+        self._leaving: set[str] = set()  # nobody listens, but the engine may still have events
         self._num_waiting = 0
         self._closed: str | None = "the engine has not been started"
         self._stopping = False
@@ -161,7 +162,7 @@ class AsyncEngine:
         with self._changed:
             if self._closed is not None:
                 raise EngineStoppedError(self._closed)
-            if request.id in self._streams:
+            if request.id in self._streams or request.id in self._leaving:
                 raise InvalidRequestError(f"a live request has the id {request.id!r}", "id")
             if self._num_waiting >= self._max_waiting:
                 raise OverloadedError(
@@ -180,6 +181,7 @@ class AsyncEngine:
             if self._streams.get(request_id) is not stream:
                 return
             del self._streams[request_id]
+            self._leaving.add(request_id)
             self._inbox.append(_Cancel(request_id, None))
             self._changed.notify_all()
 
@@ -199,6 +201,7 @@ class AsyncEngine:
                 for message in messages:
                     self._apply(message)
                 self._hand_over(self._engine.step())
+                self._forget_cancelled(messages)
         except BaseException as error:
             _log.exception("the engine thread failed")
             reason = f"the engine failed ({type(error).__name__})"
@@ -248,6 +251,13 @@ class AsyncEngine:
         for loop, batch in batches.items():
             if not _call(loop, partial(_put, batch)):
                 self._abandon(batch)
+
+    def _forget_cancelled(self, messages: list[Request | _Cancel]) -> None:
+        """The last events of these requests are out: their ids are free again."""
+        cancelled = {m.request_id for m in messages if isinstance(m, _Cancel)}
+        if cancelled:
+            with self._changed:
+                self._leaving -= cancelled
 
     def _abandon(self, batch: list[tuple[_Stream, TokenEvent]]) -> None:
         """The loop of these streams is closed: nobody listens any more."""

@@ -154,6 +154,25 @@ def test_a_repeated_id_is_refused_and_the_first_goes_on():
     run(main)
 
 
+def test_an_id_is_free_again_once_the_engine_has_let_go_of_it():
+    async def main() -> None:
+        with Running() as running:
+            first = running.engine.generate(make_request(max_tokens=400))
+            await anext(first)
+            running.entered.clear()
+            running.gate.clear()
+            await asyncio.to_thread(running.entered.wait)
+            await first.aclose()
+            with pytest.raises(InvalidRequestError):
+                await collect(running.engine, make_request(start=1))
+            running.gate.set()
+            await until(lambda: running.engine.stats().last_step_age_s == 0)
+            events = await collect(running.engine, make_request(start=1))
+            assert summary(events) == summary(alone(make_request(start=1))["a", 0])
+
+    run(main)
+
+
 def test_the_waiting_queue_is_bounded_and_takes_requests_whole():
     async def main() -> None:
         with Running(max_waiting=2, max_sequences=1) as running:
