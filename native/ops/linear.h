@@ -27,8 +27,8 @@ bool is_block_format(Format format);
 
 // Bytes of a packed weight; pack panels [first, last) from the file's bytes. Lossless.
 int64_t packed_bytes(Format format, int64_t rows, int64_t columns);
-void pack_panels(Format format, const uint8_t* source, int64_t rows, int64_t columns, uint8_t* target,
-                 int64_t first_panel, int64_t last_panel);
+void pack_panels(Format format, const uint8_t* source, int64_t rows, int64_t columns,
+                 uint8_t* target, int64_t first_panel, int64_t last_panel);
 // The weights as f32, row-major [rows, columns]: bit for bit what the file's bytes dequantise to.
 void unpack_panels(const PackedWeight& weight, float* out);
 

@@ -55,7 +55,8 @@ struct Avx2 {
 
   // 16 numbers to the nearest integers, ties to even, as int16.
   static __m256i nearest(F value) {
-    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(value.a), _mm256_cvtps_epi32(value.b));
+    const __m256i words =
+        _mm256_packs_epi32(_mm256_cvtps_epi32(value.a), _mm256_cvtps_epi32(value.b));
     return _mm256_permute4x64_epi64(words, 0xD8);  // packing works within 128-bit halves
   }
   static I round(F first, F second) { return {nearest(first), nearest(second)}; }

@@ -15,7 +15,7 @@ struct Portable {
   struct I {
     int32_t lane[16];
   };
-  static constexpr int kRows = 2;
+  static constexpr int kRows = 4;
   static constexpr bool kWholeTile = false;
 
   template <class Lane>
@@ -84,12 +84,14 @@ struct Portable {
   // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
   static Words upper_part(const Words& q, int shift) {
     Words out;
-    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = (q.column[i] + ((1 << shift) >> 1)) >> shift;
+    const int half = (1 << shift) >> 1;
+    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = (q.column[i] + half) >> shift;
     return out;
   }
   static Words lower_part(const Words& q, const Words& upper, int shift) {
     Words out;
-    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = q.column[i] - upper.column[i] * (1 << shift);
+    const int step = 1 << shift;
+    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = q.column[i] - upper.column[i] * step;
     return out;
   }
   static void write_bytes(int8_t* out, const Words& words) {
@@ -105,9 +107,11 @@ struct Portable {
     return -(128 * (minus[0] + minus[1]) + minus[2] + minus[3]);
   }
 
+  // Weights count from their zero point. Sums of their products with int8 stay below 2^24, where
+  // f32 is exact: it has vector multiplications everywhere, which 8-bit integers have not.
   template <Format Kind>
   struct Block {
-    uint8_t line[kGroups][kLineBytes];
+    float line[kGroups][kLineBytes];
     F scale, min;
     I half_scale[2];
   };
@@ -115,7 +119,13 @@ struct Portable {
   template <Format Kind>
   static __attribute__((noinline)) Block<Kind> load_block(const BlockAddress& at) {
     Block<Kind> block;
-    for (int g = 0; g < kGroups; ++g) decode_group<Kind>(at.quants, g, block.line[g]);
+    for (int g = 0; g < kGroups; ++g) {
+      uint8_t line[kLineBytes];
+      decode_group<Kind>(at.quants, g, line);
+      for (int i = 0; i < kLineBytes; ++i) {
+        block.line[g][i] = static_cast<float>(line[i] - layout_of(Kind).zero);
+      }
+    }
     if constexpr (Kind == Format::Q6_K) {
       block.scale = floats([&](int r) { return half_at(at.header, r); });
       for (int half = 0; half < 2; ++half) {
@@ -128,28 +138,42 @@ struct Portable {
     return block;
   }
 
-  // One half of a block: 16 columns of activations against all 16 rows.
-  static I dot_half(const uint8_t (*line)[kLineBytes], const int8_t* a, int32_t start) {
-    return ints([=](int r) {
-      int32_t total = start;
-      for (int k = 0; k < 16; ++k) total += line[k / 4][4 * r + k % 4] * a[k];
-      return total;
-    });
+  // Count column groups against all 16 rows: a vector holds one row's four columns of a group.
+  template <int Count>
+  static F dot_groups(const float (*line)[kLineBytes], const int8_t* a) {
+    typedef float Four __attribute__((vector_size(16)));
+    F out;
+    for (int rows = 0; rows < 16; rows += 8) {  // eight sums fit the registers of any processor
+      Four sum[8] = {};
+      for (int g = 0; g < Count; ++g, a += 4) {
+        const Four x = {float(a[0]), float(a[1]), float(a[2]), float(a[3])};
+        for (int r = 0; r < 8; ++r) {
+          Four weights;
+          std::memcpy(&weights, line[g] + 4 * (rows + r), sizeof weights);
+          sum[r] += weights * x;
+        }
+      }
+      a -= 4 * Count;
+      for (int r = 0; r < 8; ++r) {
+        out.lane[rows + r] = (sum[r][0] + sum[r][1]) + (sum[r][2] + sum[r][3]);
+      }
+    }
+    return out;
   }
 
   template <Format Kind>
-  static __attribute__((noinline)) F dot(const Block<Kind>& block, const int8_t* a, const int32_t* start) {
-    constexpr int zero = layout_of(Kind).zero;
-    const I first = dot_half(block.line, a, zero * start[0]);
-    const I second = dot_half(block.line + 4, a + 16, zero * start[1]);
-    return floats([&](int r) {
-      if constexpr (Kind == Format::Q6_K) {
-        return static_cast<float>(first.lane[r] * block.half_scale[0].lane[r] +
-                                  second.lane[r] * block.half_scale[1].lane[r]);
-      } else {
-        return static_cast<float>(first.lane[r] + second.lane[r]);
-      }
-    });
+  static __attribute__((noinline)) F dot(const Block<Kind>& block, const int8_t* a,
+                                         const int32_t*) {
+    if constexpr (Kind == Format::Q6_K) {
+      const F first = dot_groups<4>(block.line, a), second = dot_groups<4>(block.line + 4, a + 16);
+      return floats([&](int r) {
+        const auto low = static_cast<int32_t>(first.lane[r]) * block.half_scale[0].lane[r];
+        const auto high = static_cast<int32_t>(second.lane[r]) * block.half_scale[1].lane[r];
+        return static_cast<float>(low + high);
+      });
+    } else {
+      return dot_groups<8>(block.line, a);
+    }
   }
 
   template <int Rows>

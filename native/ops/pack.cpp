@@ -173,7 +173,8 @@ using PackRow = void (*)(const uint8_t*, int64_t, int, uint8_t*);
 using UnpackRow = void (*)(const uint8_t*, int64_t, int, float*);
 
 PackRow packer(Format format) {
-  if (!is_block_format(format)) return format == Format::F32 ? pack_float_row<4> : pack_float_row<2>;
+  if (format == Format::F32) return pack_float_row<4>;
+  if (!is_block_format(format)) return pack_float_row<2>;
   return with_format(format, []<Format F>() -> PackRow { return pack_row<F>; });
 }
 
@@ -227,7 +228,8 @@ void unpack_panels(const PackedWeight& weight, float* out) {
     if (!is_block_format(format)) {
       unpack_float_row(format, panel, weight.columns, r, out);
     } else {
-      const auto unpack = with_format(format, []<Format F>() -> UnpackRow { return unpack_row<F>; });
+      const UnpackRow unpack =
+          with_format(format, []<Format F>() -> UnpackRow { return unpack_row<F>; });
       unpack(panel, weight.columns, r, out);
     }
   }

@@ -57,13 +57,15 @@ struct File {
 inline File random_file(Format format, int64_t rows, int64_t columns) {
   std::mt19937 random(static_cast<uint32_t>(format) + 1);
   const FileBlock block = file_block(format);
-  File file{format, rows, columns, std::vector<uint8_t>(rows * columns / block.columns * block.bytes)};
+  const int64_t bytes = rows * columns / block.columns * block.bytes;
+  File file{format, rows, columns, std::vector<uint8_t>(bytes)};
   for (uint8_t& byte : file.bytes) byte = static_cast<uint8_t>(random());
   for (size_t at = 0; at < file.bytes.size(); at += block.bytes) {
     for (int offset : block.halves) {  // 2^-10 .. 2^-6, both signs, and now and then subnormal
       const uint32_t bits = random();
       const uint32_t exponent = bits % 50 == 0 ? 0 : 5 + bits / 50 % 4;
-      const auto half = static_cast<uint16_t>((bits & 0x8000) | exponent << 10 | (bits >> 20 & 1023));
+      const uint32_t fraction = bits >> 20 & 1023;
+      const auto half = static_cast<uint16_t>((bits & 0x8000) | exponent << 10 | fraction);
       std::memcpy(&file.bytes[at + offset], &half, 2);
     }
     if (format == Format::F32 || format == Format::BF16) {

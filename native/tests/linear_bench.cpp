@@ -2,8 +2,8 @@
 //
 //   linear_bench [threads] [format name or all] [m ...]
 //
-// Compile with the sources and flags of native/ops/linear.cmake, -O3 and -pthread. Weights are
-// copied until they exceed the caches, so that small m reads memory. Compare only within one run.
+// Built like linear_test. Weights are copied until they exceed the caches, so that small m reads
+// memory. Compare only within one run.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

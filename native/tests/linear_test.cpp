@@ -1,7 +1,10 @@
 // Self-check of packing, quantising and the linear kernels on every path this machine can run.
 //
-//   cmake target `linear_test`, or by hand: compile this file with the sources and flags of
-//   native/ops/linear.cmake, and run it. Prints one line a path; exits 1 at the first wrong value.
+//   cmake -S . -B build/linear -DLEGATO_LINEAR_TESTS=ON -DPython_EXECUTABLE=$PWD/.venv/bin/python
+//   cmake --build build/linear --target linear_test && build/linear/linear_test
+//
+// Prints one line a path; exits 1 at the first wrong value. To look for invalid memory accesses add
+// -DCMAKE_CXX_FLAGS=-fsanitize=address,undefined.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
