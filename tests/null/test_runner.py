@@ -78,6 +78,17 @@ def test_a_temperature_that_would_overflow_is_greedy():
     assert run_step(make_request(temperature=1e-30)).sampling.temperature.tolist() == [0]
 
 
+def test_parameters_follow_their_sequence_when_the_order_changes():
+    engine, backend = make_engine()
+    engine.add(make_request("a", temperature=0.25))
+    engine.step()
+    engine.add(make_request("b", start=1, temperature=0.5, priority=-1))
+    engine.step()
+    engine.step()
+    steps = [step.sampling.temperature.tolist() for step in backend.steps]
+    assert steps == [[0.25], [0.25, 0.5], [0.5, 0.25]]
+
+
 def test_samples_have_their_own_index_and_one_seed():
     engine, backend = make_engine()
     finish_all(engine, make_request(n=3, seed=4, temperature=1.0))

@@ -49,12 +49,10 @@ class Scheduler:
     def schedule(self) -> Batch:
         """The next step's batch; without sequences when there is nothing to do."""
         rows: dict[Sequence, int] = {}
-        preemptions = self.num_preemptions
+        copies: list[tuple[int, int]] = []
         self._plan_decodes(rows)
         self._plan_prefills(rows)
-        copies: list[tuple[int, int]] = []
-        if self.num_preemptions == preemptions:  # who was just preempted would come back at once
-            self._admit(rows, copies)
+        self._admit(rows, copies)
         return Batch(list(rows), list(rows.values()), copies)
 
     def commit(self, batch: Batch, chosen: list[Choices], time_ns: int) -> list[TokenEvent]:
