@@ -226,10 +226,17 @@ class AsyncEngine:
         try:
             self._engine.add(message)
         except LegatoError as error:
-            with self._changed:
-                stream = self._streams.pop(message.id, None)
-            if stream is not None:
-                _call(stream.loop, partial(stream.queue.put_nowait, error))
+            self._refuse(message.id, error)
+        except Exception as error:
+            _log.exception("request %s could not be added", message.id)
+            name = type(error).__name__
+            self._refuse(message.id, LegatoError(f"the engine failed on this request ({name})"))
+
+    def _refuse(self, request_id: str, error: LegatoError) -> None:
+        with self._changed:
+            stream = self._streams.pop(request_id, None)
+        if stream is not None:
+            _call(stream.loop, partial(stream.queue.put_nowait, error))
 
     def _hand_over(self, events: list[TokenEvent]) -> None:
         """Give a step's events to the loops of their streams, in one call a loop."""

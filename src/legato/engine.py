@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 class Engine:
     """Continues requests token by token on one backend.
 
-    A step that fails in the backend fails the requests that took part in it, each with an error
-    event; the engine goes on with the others.
+    What goes wrong with one request ends that request with an error event. A step that fails in
+    the backend ends the requests that took part in it. The engine goes on with the others.
     """
 
     def __init__(
@@ -108,10 +108,17 @@ class Engine:
         self.check(request)
         if request.id in self._live:
             raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
-        self._live[request.id] = samples = self._samples(request)
-        self._unstarted[request.id] = self._clock.now_ns()
-        for sequence in tuple(samples):
-            self._scheduler.add(sequence)
+        samples = self._samples(request)
+        try:
+            self._live[request.id] = samples
+            self._unstarted[request.id] = self._clock.now_ns()
+            for sequence in tuple(samples):
+                self._scheduler.add(sequence)
+        except BaseException:
+            self._live.pop(request.id, None)
+            self._unstarted.pop(request.id, None)
+            self._scheduler.drop(samples)
+            raise
 
     def cancel(self, request_id: str, index: int | None = None) -> None:
         """End a request, or one of its samples, and free its blocks now.
@@ -125,7 +132,7 @@ class Engine:
     def step(self) -> list[TokenEvent]:
         """One step: schedule → run → commit. The events of all requests that it touched."""
         start_ns = self._clock.now_ns()
-        batch = self._scheduler.schedule()
+        batch = self._schedule()
         if batch.sequences:
             self._run(batch, start_ns)
         events, self._unsent = self._unsent, []
@@ -188,6 +195,17 @@ class Engine:
         """Release the backend."""
         self._backend.close()
 
+    def _schedule(self) -> Batch:
+        try:
+            batch = self._scheduler.schedule()
+        except Exception as error:
+            self._fail([s for group in self._live.values() for s in group], error)
+            return Batch()
+        if self._scheduler.faults:
+            self._fail_faulty()
+            batch.leave_out_finished()
+        return batch
+
     def _run(self, batch: Batch, start_ns: int) -> None:
         if self._unstarted:
             for sequence in batch.sequences:
@@ -196,7 +214,8 @@ class Engine:
             chosen = self._runner.run(batch)
         except Exception as error:
             _log.exception("a step of %d sequences failed", len(batch.sequences))
-            self._fail(batch, error)
+            self._totals["failed_steps"] += 1
+            self._fail(batch.sequences, error)
             events: list[TokenEvent] = []
         else:
             events = self._scheduler.commit(batch, chosen, self._clock.now_ns())
@@ -208,17 +227,33 @@ class Engine:
             if event.finish_reason is not None:
                 self._forget(event.request_id, event.index)
         self._unsent += events
+        if self._scheduler.faults:
+            self._fail_faulty()
 
-    def _fail(self, batch: Batch, error: Exception) -> None:
-        """End every request that took part in a failed step, samples that wait included."""
-        self._totals["failed_steps"] += 1
+    def _fail_faulty(self) -> None:
+        """End the requests that the scheduler could not serve, one by one."""
+        for sequence, error in tuple(self._scheduler.faults):
+            _log.error("request %s failed", sequence.request.id, exc_info=error)
+            self._fail([sequence], error)
+
+    def _fail(self, members: List[Sequence], error: Exception) -> None:
+        """End the requests of `members`, samples that wait included; trust no account of theirs."""
         message = f"the step that computed this request failed ({type(error).__name__})"
-        for sequence in {s for member in batch.sequences for s in member.siblings}:
-            if not sequence.finished:
-                self._end(sequence, FinishReason.ERROR, message)
+        failed = {s for member in members for s in member.siblings}
+        self._scheduler.drop(failed)
+        for sequence in sorted(failed, key=lambda s: s.rank):
+            if sequence in self._live.get(sequence.request.id, ()):
+                self._close(sequence, FinishReason.ERROR, message)
 
     def _end(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
-        self._scheduler.remove(sequence)
+        try:
+            self._scheduler.remove(sequence)
+        except Exception:
+            _log.exception("request %s could not be ended as usual", sequence.request.id)
+            self._scheduler.drop([sequence])
+        self._close(sequence, reason, error)
+
+    def _close(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
         self._forget(sequence.request.id, sequence.index)
         self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
 

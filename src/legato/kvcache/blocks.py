@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from legato.errors import CapacityError
 
@@ -90,6 +90,15 @@ class BlockPool:
         if self._references[block] <= 0:
             raise ValueError(f"KV block {block} is not in use and cannot be kept")
         self._kept[block] = 1
+
+    def recover(self, used: Iterable[int]) -> None:
+        """Start again with one reference for every time a block is in `used`; none is kept."""
+        self._references = [0] * self.num_blocks
+        for block in used:
+            self._references[block] += 1
+        self._kept = bytearray(self.num_blocks)
+        self._cached.clear()
+        self._free = [b for b in reversed(range(self.num_blocks)) if not self._references[b]]
 
     def _evict(self) -> None:
         block, _ = self._cached.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,6 +173,16 @@ class KVCache:
         self._chain(table, None)
         self.tables.close(table)
         del self.open_tables[table.slot]
+
+    def recover(self, tables: Iterable[BlockTable]) -> None:
+        """Make all accounts agree with `tables`, the ones in use, after an operation that failed
+        half-way. What was kept for reuse is forgotten."""
+        self.open_tables = {table.slot: table for table in tables}
+        for table in self.open_tables.values():
+            table.node = None
+        self.prefix.clear()
+        self.tables.recover(self.open_tables.keys())
+        self.pool.recover(b for table in self.open_tables.values() for b in table.live())
 
     def blocks_for(self, num_tokens: int, chunk: int) -> int:
         """The most blocks that a sequence of `num_tokens` holds at once, computed in steps of

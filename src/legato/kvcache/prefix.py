@@ -129,6 +129,12 @@ class PrefixCache:
         node.holders -= 1
         self._collect(node)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._nodes.clear()
+        self._roots.clear()
+        self._owners.clear()
+
     def owned_blocks(self) -> set[int]:
         """Every block that some node remembers."""
         return set(self._owners)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,3 +75,8 @@ class TableStore:
         """Give the slot of `table` back. Its blocks must have been released."""
         table.entries.fill(ABSENT)
         self._free_slots.append(table.slot)
+
+    def recover(self, used: Collection[int]) -> None:
+        """Give back every slot that is not in `used`."""
+        self._free_slots = [s for s in reversed(range(self.num_slots)) if s not in used]
+        self.entries[:, self._free_slots] = ABSENT

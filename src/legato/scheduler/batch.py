@@ -29,3 +29,10 @@ class Batch:
     sequences: list[Sequence] = field(default_factory=list)
     num_rows: list[int] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
+
+    def leave_out_finished(self) -> None:
+        """Forget the sequences that ended after they were chosen."""
+        rows = zip(self.sequences, self.num_rows, strict=True)
+        kept = [(sequence, count) for sequence, count in rows if not sequence.finished]
+        self.sequences = [sequence for sequence, _ in kept]
+        self.num_rows = [count for _, count in kept]

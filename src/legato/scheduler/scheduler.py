@@ -9,6 +9,7 @@ progress, so that everything ends.
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Collection
 from operator import attrgetter
 
 from legato.core import FinishReason, TokenEvent
@@ -18,19 +19,25 @@ from legato.scheduler.batch import NO_TOKEN, Batch, Choice, Choices
 from legato.scheduler.sequence import Sequence
 
 _by_rank = attrgetter("rank")
+Fault = tuple[Sequence, Exception]
 NO_TOKEN_MESSAGE = (
     "no token could be chosen: the logits are not finite, or the request forbids every token"
 )
 
 
 class Scheduler:
-    """Waiting and running sequences, both in order of rank."""
+    """Waiting and running sequences, both in order of rank.
+
+    What goes wrong with one sequence is noted in `faults` and ends nothing else; whoever drives
+    the scheduler takes the sequences in `faults` out with `drop` before the next call.
+    """
 
     def __init__(self, cache: KVCache, *, max_batch_tokens: int, max_sequences: int) -> None:
         self.cache = cache
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.num_preemptions = 0
+        self.faults: list[Fault] = []
         self._max_batch_tokens = max_batch_tokens
         self._max_running = min(max_sequences, max_batch_tokens)
 
@@ -45,6 +52,16 @@ class Scheduler:
             self.waiting.remove(sequence)
         else:
             self._stop_running(sequence)
+
+    def drop(self, sequences: Collection[Sequence]) -> None:
+        """End `sequences` whose accounts may be wrong after a fault, and put the cache right."""
+        for sequence in sequences:
+            sequence.finished = True
+            sequence.table = None
+        self.waiting = [s for s in self.waiting if s not in sequences]
+        self.running = [s for s in self.running if s not in sequences]
+        self.faults.clear()
+        self.cache.recover([s.table for s in self.running if s.table is not None])
 
     def schedule(self) -> Batch:
         """The next step's batch; without sequences when there is nothing to do."""
@@ -62,15 +79,19 @@ class Scheduler:
         for sequence, rows, choices in zip(batch.sequences, batch.num_rows, chosen, strict=True):
             table = sequence.table
             assert table is not None
-            sequence.num_computed += rows
-            if sequence.num_computed // block_size != table.num_full:
-                self.cache.advance(table, sequence.tokens, sequence.num_computed)
-            for choice in choices:
-                event = _append(sequence, choice, time_ns)
-                events.append(event)
-                if event.finish_reason is not None:
-                    self.remove(sequence)
-                    break
+            try:
+                sequence.num_computed += rows
+                if sequence.num_computed // block_size != table.num_full:
+                    self.cache.advance(table, sequence.tokens, sequence.num_computed)
+                for choice in choices:
+                    event = _append(sequence, choice, time_ns)
+                    if event.finish_reason is not None:
+                        self.remove(sequence)
+                    events.append(event)
+                    if event.finish_reason is not None:
+                        break
+            except Exception as error:
+                self.faults.append((sequence, error))
         return events
 
     def _plan_decodes(self, rows: dict[Sequence, int]) -> None:
@@ -95,8 +116,15 @@ class Scheduler:
     def _make_room(self, sequence: Sequence, budget: int, rows: dict[Sequence, int]) -> int:
         """Extend the table for up to `budget` pending rows, preempting whoever ranks behind.
 
-        Returns the number of rows; 0 where `sequence` itself had to give way.
+        Returns the number of rows; 0 where `sequence` itself had to give way, or failed.
         """
+        try:
+            return self._extend(sequence, budget, rows)
+        except Exception as error:
+            self.faults.append((sequence, error))
+            return 0
+
+    def _extend(self, sequence: Sequence, budget: int, rows: dict[Sequence, int]) -> int:
         while sequence.table is not None:
             room = self.cache.room(sequence.table) - sequence.num_computed
             count = policy.prefill_rows(budget, sequence.num_pending, room)
@@ -117,8 +145,12 @@ class Scheduler:
                 return
             if _awaits_sibling(sequence):
                 continue
-            if not (self._fork(sequence, copies) or self._open(sequence)):
-                return  # nobody overtakes the first in rank
+            try:
+                if not (self._fork(sequence, copies) or self._open(sequence)):
+                    return  # nobody overtakes the first in rank
+            except Exception as error:
+                self.faults.append((sequence, error))
+                continue
             self.waiting.remove(sequence)
             insort(self.running, sequence, key=_by_rank)
             count = self._make_room(sequence, budget, rows)
@@ -159,16 +191,21 @@ class Scheduler:
         return policy.may_admit(cache.pool.available, needed, len(self.running), cache.num_groups)
 
     def _preempt(self, sequence: Sequence) -> None:
-        self._stop_running(sequence)
+        try:
+            self._stop_running(sequence)
+        except Exception as error:
+            self.faults.append((sequence, error))
+            return
         self.add(sequence)
         self.num_preemptions += 1
 
     def _stop_running(self, sequence: Sequence) -> None:
-        assert sequence.table is not None
+        table = sequence.table
+        assert table is not None
         self.running.remove(sequence)
-        self.cache.close(sequence.table)
         sequence.table = None
         sequence.num_computed = 0
+        self.cache.close(table)
 
 
 def _append(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEvent:
