@@ -10,13 +10,13 @@ import uvicorn
 
 
 class LiveServer:
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, **config: Any) -> None:
         self._started = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
-        self._server = _Announced(config, self._started)
+        options = {"log_level": "warning", "lifespan": "off", "ws": "none", **config}
+        self._server = _Announced(uvicorn.Config(app, **options), self._started)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from legato.metrics.prometheus import Endpoint, Outcome, ServerMetrics
 from legato.server.errors import to_api_error
-from legato.server.respond import ClientGoneError, SlowReaderError
+from legato.server.respond import ClientGoneError
 
 CALL = "legato.call"  # where the record lies in the ASGI scope
 GENERATING = {"/v1/chat/completions": Endpoint.CHAT, "/v1/completions": Endpoint.COMPLETIONS}
@@ -70,7 +70,7 @@ class CallMiddleware:
         tagged = _tagged(send, call)
         try:
             await self._app(scope, receive, tagged)
-        except (ClientGoneError, SlowReaderError):
+        except ClientGoneError:
             call.outcome = Outcome.CANCELLED
         except Exception as error:
             logger.exception("call %s failed", call.request_id)

@@ -46,7 +46,7 @@ def generation_routes(
             shape = await answer(service, body, name, arrival_ns)
             recorder = Recorder(shape.generation, metrics, request.scope[CALL])
             if body.stream:
-                return await _stream(shape, recorder, settings.write_timeout)
+                return await _stream(shape, recorder)
             return await _document(shape, recorder)
 
         return await until_disconnect(request.receive, start())
@@ -70,10 +70,10 @@ async def _document(shape: Shape, recorder: Recorder) -> Response:
             return json_response(await shape.document(pieces))
 
 
-async def _stream(shape: Shape, recorder: Recorder, write_timeout: float) -> Response:
+async def _stream(shape: Shape, recorder: Recorder) -> Response:
     """Waits for the first event, so that what refuses the request is still plain JSON."""
     chunks = _recorded(shape, recorder)
-    return EventStream(await anext(chunks), chunks, write_timeout)
+    return EventStream(await anext(chunks), chunks)
 
 
 async def _recorded(shape: Shape, recorder: Recorder) -> AsyncGenerator[bytes, None]:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from legato.server.errors import to_api_error
 
@@ -21,10 +21,6 @@ logger = logging.getLogger("legato.server")
 
 class ClientGoneError(Exception):
     """The client closed the connection; whatever it asked for has been cancelled."""
-
-
-class SlowReaderError(Exception):
-    """The client takes nothing from its stream; it is cut off so that it holds no memory."""
 
 
 def json_response(document: dict[str, Any]) -> Response:
@@ -68,9 +64,7 @@ class EventStream(Response):
     without [DONE]. When the client goes away `rest` is closed, which cancels the generation.
     """
 
-    def __init__(
-        self, first: bytes, rest: AsyncGenerator[bytes, None], write_timeout: float
-    ) -> None:
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
         super().__init__(
             status_code=200,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -79,7 +73,6 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
-        self._write_timeout = write_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything, or stop when the client is gone."""
@@ -89,22 +82,17 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         async with aclosing(self._rest):
             await send(start)
-            await self._write(send, self._first)
+            await send(_part(self._first))
             try:
                 async for chunk in self._rest:
-                    await self._write(send, chunk)
-            except SlowReaderError:
-                raise
+                    await send(_part(chunk))
             except Exception as error:
-                await self._write(send, failure_event(error))
+                await send(_part(failure_event(error)))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write(self, send: Send, chunk: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._write_timeout):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except TimeoutError:
-            raise SlowReaderError from None
+
+def _part(chunk: bytes) -> Message:
+    return {"type": "http.response.body", "body": chunk, "more_body": True}
 
 
 def failure_event(error: Exception) -> bytes:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +25,7 @@ from legato.errors import LegatoError
 from legato.metrics.prometheus import ServerMetrics
 from legato.models.catalogue import CATALOGUE
 from legato.server.app import create_app
+from legato.server.connection import MAX_HEAD, Connection
 from legato.server.engine_source import EngineSource, StepObserver
 from legato.server.lifecycle import Lifecycle
 from legato.server.service import Service
@@ -86,7 +88,10 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise LegatoError(f"cannot listen on port {port}: --port takes 0 to 65535")
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+        # Inherited by every connection: no token waits for the acknowledgement of the one before.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise LegatoError(
             f"cannot listen on {host} port {port} ({os.strerror(error.errno or 0)}); choose "
@@ -118,6 +123,13 @@ def _log_calls(settings: ServerSettings) -> None:
         calls.addHandler(logging.StreamHandler(sys.stderr))
 
 
+def connections(settings: ServerSettings) -> type[asyncio.Protocol]:
+    """What uvicorn makes of each connection."""
+    return partial(  # type: ignore[return-value]
+        Connection, head_timeout=settings.head_timeout, write_timeout=settings.write_timeout
+    )
+
+
 class GracefulServer(uvicorn.Server):
     """A uvicorn that says where it listens, and that drains before it exits with status 0."""
 
@@ -127,6 +139,8 @@ class GracefulServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=connections(settings),
+                h11_max_incomplete_event_size=MAX_HEAD,
                 log_config=None,
                 access_log=False,
                 server_header=False,

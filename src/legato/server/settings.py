@@ -17,6 +17,7 @@ class ServerSettings:
         model_aliases: further names under which the model answers.
         allowed_hosts: Host header names that are served; empty serves any.
         max_body: largest request body; a larger one is refused with 413.
+        head_timeout: a request's head must have arrived within this time, else 408.
         body_timeout: a body must have arrived within this time, else 408.
         max_json_depth: deepest nesting of arrays and objects in a body.
         stall_after: /health reports 503 when work waits and no step ended for this long.
@@ -32,6 +33,7 @@ class ServerSettings:
     model_aliases: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     max_body: int = 10_000_000
+    head_timeout: float = 15.0
     body_timeout: float = 30.0
     max_json_depth: int = 64
     stall_after: float = 60.0
