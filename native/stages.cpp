@@ -145,6 +145,7 @@ AttentionCall attention_call(const StepContext& c, const Attention& op) {
   call.scale = op.scale;
   call.soft_cap = op.soft_cap;
   call.window = op.window;
+  call.exact = c.precision == Precision::Exact;
   return call;
 }
 

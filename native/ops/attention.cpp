@@ -13,12 +13,23 @@ namespace {
 // A tile is split over units where its sequence alone would not give this many of them.
 constexpr int32_t kEnoughUnits = 16;
 
-const AttentionKernels& kernels(Simd simd) {
 #if defined(__x86_64__)
-  if (simd == Simd::Avx512) return kAttentionAvx512;
+// Products of bf16 need the instruction, pairs of dimensions, and a caller who lets them round.
+bool takes_bf16(const AttentionCall& call) {
+  static const bool has = __builtin_cpu_supports("avx512bf16");
+  return has && call.kv.type == KVType::F16 && call.kv.head_dim % 2 == 0 && !call.exact;
+}
+#endif
+
+const AttentionKernels& kernels(Simd simd, const AttentionCall* call = nullptr) {
+#if defined(__x86_64__)
+  if (simd == Simd::Avx512) {
+    return call && takes_bf16(*call) ? kAttentionAvx512Bf16 : kAttentionAvx512;
+  }
   if (simd == Simd::Avx2) return kAttentionAvx2;
 #else
   (void)simd;
+  (void)call;
 #endif
   return kAttentionPortable;
 }
@@ -118,7 +129,7 @@ void attention_unit(Simd simd, const AttentionCall& call, const AttentionPlan& p
   const int32_t inside = unit - tile.first_unit;
   const int32_t kv_heads = call.kv.kv_heads;
   const int32_t split = tile.split ? inside / kv_heads : -1;
-  kernels(simd).unit(call, tile, inside % kv_heads, split, scratch);
+  kernels(simd, &call).unit(call, tile, inside % kv_heads, split, scratch);
 }
 
 void attention_merge(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t merge,

@@ -44,6 +44,8 @@ struct AttentionCall {
   int64_t q_stride;
   float* out;          // [rows, heads * head_dim], row stride out_stride
   int64_t out_stride;
+  bool exact;          // f32 arithmetic; else keys, values, queries and weights may be rounded to
+                       // bf16 where the processor multiplies that and the cache is f16
 };
 
 // Bytes that one layer needs in one block.

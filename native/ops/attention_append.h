@@ -1,16 +1,10 @@
 // Writing keys and values into the blocks, once over vector.h (see attention_layout.h).
 #pragma once
 
-#include "attention_kernel.h"
+#include "attention_products.h"
 
 namespace legato {
 namespace {
-
-// Sixteen dimensions from d on; zeros past the last.
-inline Floats dimensions(const float* source, int32_t d, int32_t head_dim) {
-  if (d + kLanes <= head_dim) return load(source + d);
-  return load_first(source + d, head_dim - d, 0.0f);
-}
 
 template <typename Cache>
 void write_key(typename Cache::Element* target, const float* source, int32_t head_dim) {
@@ -35,7 +29,7 @@ void write_token(const KVView& kv, int32_t block, int32_t inside, const float* k
   const int64_t value = static_cast<int64_t>(kv.block_size) * kv.head_dim +
                         inside * padded_dim(kv.head_dim);
   for (int32_t head = 0; head < kv.kv_heads; ++head) {
-    auto* start = block_start<Cache>(kv, block, head);
+    auto* start = block_start<typename Cache::Element>(kv, block, head);
     write_key<Cache>(start + key, k + head * kv.head_dim, kv.head_dim);
     write_value<Cache>(start + value, v + head * kv.head_dim, kv.head_dim);
   }

@@ -1,6 +1,7 @@
 #define LEGATO_VECTOR_AVX512
 #include "attention_append.h"
 #include "attention_kernels.h"
+#include "attention_unit.h"
 
 namespace legato {
 

@@ -1,4 +1,5 @@
-// The kernels behind attention.h, written once over vector.h; one instance an instruction set.
+// The kernels behind attention.h, written once over vector.h and a trait of products (see
+// attention_products.h); one instance an instruction set.
 //
 // For a row and head, with s = scale * (q . k) and tokens in order of position:
 //   within a split: m = max s, p = 2^(s - m) (s in units of log2 e), l = sum p, o = sum p v
@@ -8,39 +9,48 @@
 // row's bits do not depend on the rows, heads or splits computed beside it.
 #pragma once
 
-#include "attention_work.h"
-#include "vector_math.h"
+#include "attention_products.h"
 
 namespace legato {
 namespace {
 
+// What one unit multiplies: all of its queries, and one register block's scores and weights.
+template <typename Element>
+struct Factors {
+  alignas(64) Element q[kTileQueries * kMaxHeadDim];  // blocks of kRows queries: [dim][query],
+                                                      // or pairs of dimensions for each query
+  alignas(64) float scores[kRows * kSplit];
+  alignas(64) Element weights[kRows * kSplit];
+};
+
 // What will be read next, for kC tiles; a decode step reads everything once, from far away.
-template <typename Cache>
+template <typename Source>
 struct Ahead {
-  const typename Cache::Element* const* keys;
-  const typename Cache::Element* const* values;
+  const Source* const* keys;
+  const Source* const* values;
 };
 
 // scores[r][column of tile j] = q[r] . k, for kR queries and kC tiles of 16 tokens.
-template <typename Cache, int kR, int kC, bool kFetch>
-void score_block(const float* q, int32_t head_dim, const typename Cache::Element* const* keys,
-                 const Ahead<Cache>& ahead, float* scores) {
+template <typename P, int kR, int kC, bool kFetch>
+void score_block(const typename P::Element* q, int32_t head_dim,
+                 const typename P::Source* const* keys, const Ahead<typename P::Source>& ahead,
+                 float* scores) {
   Floats sums[kR][kC];
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < kC; ++c) sums[r][c] = splat(0.0f);
   }
-  for (int32_t d = 0; d < head_dim; ++d) {
-    Floats k[kC];
+  for (int32_t d = 0; d < head_dim; d += P::kGroup) {
+    typename P::Operand k[kC];
     for (int c = 0; c < kC; ++c) {
-      k[c] = Cache::read(keys[c] + d * kTile);
+      k[c] = P::key(keys[c], d);
       if constexpr (kFetch) {
         __builtin_prefetch(ahead.keys[c] + d * kTile);
         __builtin_prefetch(ahead.values[c] + d * kTile);
       }
     }
     for (int r = 0; r < kR; ++r) {
-      const Floats x = splat(q[d * kR + r]);
-      for (int c = 0; c < kC; ++c) sums[r][c] = fma(x, k[c], sums[r][c]);
+      const auto x = P::repeat(q + d * kR + r * P::kGroup);
+      for (int c = 0; c < kC; ++c) sums[r][c] = P::add(x, k[c], sums[r][c]);
     }
   }
   for (int r = 0; r < kR; ++r) {
@@ -48,44 +58,60 @@ void score_block(const float* q, int32_t head_dim, const typename Cache::Element
   }
 }
 
-template <typename Cache, int kR, bool kFetch>
-void score_rows(const float* q, const Span<Cache>& span, int32_t head_dim, float* scores) {
-  int32_t i = 0;
-  for (; i + kColumns <= span.tiles; i += kColumns) {
-    const int32_t next = i + 2 * kColumns <= span.tiles ? i + kColumns : i;
-    const Ahead<Cache> ahead = {span.keys + next, span.values + i};
-    score_block<Cache, kR, kColumns, kFetch>(q, head_dim, span.keys + i, ahead, scores + i * kTile);
+template <typename P, int kR, bool kFetch>
+void score_rows(const typename P::Element* q, const Span<typename P::Source>& span, Range range,
+                int32_t head_dim, float* scores) {
+  int32_t i = range.begin;
+  for (; i + kColumns <= range.end; i += kColumns) {
+    const int32_t next = i + 2 * kColumns <= range.end ? i + kColumns : i;
+    score_block<P, kR, kColumns, kFetch>(q, head_dim, span.keys + i,
+                                         {span.keys + next, span.values + i}, scores + i * kTile);
   }
-  for (; i < span.tiles; ++i) {
-    const Ahead<Cache> ahead = {span.keys + i, span.values + i};
-    score_block<Cache, kR, 1, kFetch>(q, head_dim, span.keys + i, ahead, scores + i * kTile);
+  for (; i < range.end; ++i) {
+    score_block<P, kR, 1, kFetch>(q, head_dim, span.keys + i, {span.keys + i, span.values + i},
+                                  scores + i * kTile);
+  }
+}
+
+// sums += weights[r][tokens of a tile] . v, for kR queries and kC vectors of dimensions.
+template <typename P, int kR, int kC>
+inline void add_values(const typename P::Element* weights, const typename P::Source* value,
+                       int32_t stride, int32_t tokens, Floats (&sums)[kR][kC]) {
+  int32_t t = 0;
+  for (; t + P::kGroup <= tokens; t += P::kGroup, value += P::kGroup * stride) {
+    typename P::Operand v[kC];
+    for (int c = 0; c < kC; ++c) v[c] = P::value(value + c * P::kVector, stride);
+    for (int r = 0; r < kR; ++r) {
+      const auto x = P::repeat(weights + r * kSplit + t);
+      for (int c = 0; c < kC; ++c) sums[r][c] = P::add(x, v[c], sums[r][c]);
+    }
+  }
+  if (t == tokens) return;
+  for (int c = 0; c < kC; ++c) {
+    const auto v = P::last_value(value + c * P::kVector);
+    for (int r = 0; r < kR; ++r) {
+      sums[r][c] = P::add(P::repeat(weights + r * kSplit + t), v, sums[r][c]);
+    }
   }
 }
 
 // One split's o for kR queries and kC vectors of dimensions, folded into out.
-template <typename Cache, int kR, int kC>
-void value_block(const Span<Cache>& span, int32_t offset, Work& work, int32_t row) {
+template <typename P, int kR, int kC>
+void value_block(const typename P::Element* weights, const Span<typename P::Source>& span,
+                 Range range, int32_t vector, Work& work, int32_t row) {
   const int32_t stride = work.vectors * kLanes;
-  const float* p = work.scores + row * kSplit;
   Floats sums[kR][kC];
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < kC; ++c) sums[r][c] = splat(0.0f);
   }
-  for (int32_t tile = 0; tile < span.tiles; ++tile) {
-    const auto* value = span.values[tile] + offset;
-    const int32_t end = smaller(span.tokens, (tile + 1) * kTile);
-    for (int32_t t = tile * kTile; t < end; ++t, value += stride) {
-      Floats v[kC];
-      for (int c = 0; c < kC; ++c) v[c] = Cache::read(value + c * kLanes);
-      for (int r = 0; r < kR; ++r) {
-        const Floats x = splat(p[r * kSplit + t]);
-        for (int c = 0; c < kC; ++c) sums[r][c] = fma(x, v[c], sums[r][c]);
-      }
-    }
+  for (int32_t tile = range.begin; tile < range.end; ++tile) {
+    const int32_t tokens = smaller(span.tokens - tile * kTile, kTile);
+    add_values<P, kR, kC>(weights + tile * kTile, span.values[tile] + vector * P::kVector, stride,
+                          tokens, sums);
   }
   for (int r = 0; r < kR; ++r) {
     if (work.last[row + r] <= work.first[row + r]) continue;
-    float* out = work.out + (row + r) * stride + offset;
+    float* out = work.out + (row + r) * stride + vector * kLanes;
     const Floats keep = splat(work.keep[row + r]);
     const Floats take = splat(work.take[row + r]);
     for (int c = 0; c < kC; ++c) {
@@ -94,13 +120,14 @@ void value_block(const Span<Cache>& span, int32_t offset, Work& work, int32_t ro
   }
 }
 
-template <typename Cache, int kR>
-void value_rows(const Span<Cache>& span, Work& work, int32_t row) {
+template <typename P, int kR>
+void value_rows(const typename P::Element* weights, const Span<typename P::Source>& span,
+                Range range, Work& work, int32_t row) {
   int32_t i = 0;
   for (; i + kColumns <= work.vectors; i += kColumns) {
-    value_block<Cache, kR, kColumns>(span, i * kLanes, work, row);
+    value_block<P, kR, kColumns>(weights, span, range, i, work, row);
   }
-  for (; i < work.vectors; ++i) value_block<Cache, kR, 1>(span, i * kLanes, work, row);
+  for (; i < work.vectors; ++i) value_block<P, kR, 1>(weights, span, range, i, work, row);
 }
 
 // Call action.operator()<R>(first query) for blocks of kRows queries and the rest.
@@ -141,18 +168,18 @@ inline float max_score(const float* scores, int32_t first, int32_t last) {
   return max_lanes(most);
 }
 
-// Scores become weights 2^(s - max), zero where not visible; returns their sum.
-inline float weigh(float* scores, int32_t tiles, int32_t first, int32_t last, float max) {
+// Weights 2^(s - max), zero where not visible; returns their sum.
+template <typename P>
+float weigh(const float* scores, Range range, int32_t first, int32_t last, float max,
+            typename P::Element* weights) {
   const Floats zero = splat(0.0f);
   Floats sum = zero;
-  for (int32_t i = 0; i < tiles; ++i) {
+  for (int32_t i = range.begin; i < range.end; ++i) {
     Floats p = zero;
     if (i * kTile < last && first < (i + 1) * kTile) {
-      p = exp2_lanes(load(scores + i * kTile) - splat(max));
-      p = visible_or(p, i, first, last, 0.0f);
-      sum = sum + p;
+      p = visible_or(P::exp2(load(scores + i * kTile) - splat(max)), i, first, last, 0.0f);
     }
-    store(scores + i * kTile, p);
+    sum = sum + P::put_weights(weights + i * kTile, p);
   }
   return sum_lanes(sum);
 }
@@ -169,165 +196,83 @@ inline void fold(Work& work, int32_t i, float max, float sum) {
   work.max[i] = most;
 }
 
-inline void softmax(Work& work, int32_t i, int32_t tiles, float soft_cap) {
-  float* scores = work.scores + i * kSplit;
+template <typename P>
+void softmax(float* scores, Range range, float soft_cap, Work& work, int32_t i,
+             typename P::Element* weights) {
   const int32_t first = work.first[i];
   const int32_t last = work.last[i];
   if (last <= first) {
-    weigh(scores, tiles, 0, 0, 0.0f);
+    weigh<P>(scores, range, 0, 0, 0.0f, weights);
     return;
   }
   if (soft_cap > 0) cap_scores(scores, first / kTile, (last + kTile - 1) / kTile, soft_cap);
   const float max = max_score(scores, first, last);
-  fold(work, i, max, weigh(scores, tiles, first, last, max));
+  fold(work, i, max, weigh<P>(scores, range, first, last, max, weights));
 }
 
-template <typename Cache>
-void add_split(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head, int32_t split,
-               Work& work) {
-  const Span<Cache> span = make_span<Cache>(call, tile, kv_head, split);
-  set_visible(call, tile, span, work);
-  const bool once = work.queries <= kRows;
+// One split's part in the results of all queries.
+template <typename P, bool kFetch>
+void attend(const Span<typename P::Source>& span, float soft_cap,
+            Factors<typename P::Element>& factors, Work& work) {
   for_row_blocks(work.queries, [&]<int kR>(int32_t row) {
-    const auto score = once ? score_rows<Cache, kR, true> : score_rows<Cache, kR, false>;
-    score(work.q + row * work.head_dim, span, work.head_dim, work.scores + row * kSplit);
-  });
-  for (int32_t i = 0; i < work.queries; ++i) softmax(work, i, span.tiles, call.soft_cap);
-  for_row_blocks(work.queries,
-                 [&]<int kR>(int32_t row) { value_rows<Cache, kR>(span, work, row); });
-}
-
-inline void clear(Work& work) {
-  for (int32_t i = 0; i < work.queries; ++i) {
-    work.max[i] = kNothing;
-    work.sum[i] = 0.0f;
-  }
-  for (int32_t i = 0; i < work.queries * work.vectors; ++i) {
-    store(work.out + i * kLanes, splat(0.0f));
-  }
-}
-
-inline void set_shape(const AttentionCall& call, const AttentionTile& tile, int32_t heads,
-                      Work& work) {
-  work.queries = tile.rows * heads;
-  work.heads = heads;
-  work.head_dim = call.kv.head_dim;
-  work.vectors = static_cast<int32_t>(padded_dim(call.kv.head_dim) / kLanes);
-}
-
-// Query i of the unit, whose first head is `head`: its place in a [rows, heads * head_dim] array.
-inline int64_t query_offset(const AttentionCall& call, const AttentionTile& tile, const Work& work,
-                            int32_t head, int32_t i, int64_t stride) {
-  const int64_t row = tile.first_row + i / work.heads;
-  return row * stride + static_cast<int64_t>(head + i % work.heads) * call.kv.head_dim;
-}
-
-inline void pack_queries(const AttentionCall& call, const AttentionTile& tile, int32_t head,
-                         Work& work) {
-  const float scale = call.soft_cap > 0 ? call.scale / call.soft_cap : call.scale * kLog2E;
-  for (int32_t i = 0; i < work.queries; ++i) {
-    const int32_t block = i / kRows * kRows;
-    const int32_t width = smaller(kRows, work.queries - block);
-    const float* source = call.q + query_offset(call, tile, work, head, i, call.q_stride);
-    float* target = work.q + block * work.head_dim + i % kRows;
-    for (int32_t d = 0; d < work.head_dim; ++d) target[d * width] = source[d] * scale;
-  }
-}
-
-inline void write_result(const AttentionCall& call, const AttentionTile& tile, int32_t head,
-                         Work& work) {
-  for (int32_t i = 0; i < work.queries; ++i) {
-    const float* source = work.out + i * work.vectors * kLanes;
-    float* target = call.out + query_offset(call, tile, work, head, i, call.out_stride);
-    for (int32_t d = 0; d < work.head_dim; ++d) target[d] = source[d] / work.sum[i];
-  }
-}
-
-// The partial results of one split of a tile, from the unit's first query on.
-inline float* partials(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head,
-                       int32_t split, int32_t first_query, uint8_t* scratch) {
-  const int64_t group = call.heads / call.kv.kv_heads;
-  const int64_t index = static_cast<int64_t>(split) * call.kv.kv_heads + kv_head;
-  const int64_t query = index * tile.rows * group + first_query;
-  return reinterpret_cast<float*>(scratch + tile.partials) +
-         query * partial_floats(call.kv.head_dim);
-}
-
-inline void write_partials(const Work& work, float* partial) {
-  const int32_t dims = work.vectors * kLanes;
-  for (int32_t i = 0; i < work.queries; ++i) {
-    partial[0] = work.max[i];
-    partial[1] = work.sum[i];
-    std::memcpy(partial + kLanes, work.out + i * dims, sizeof(float) * static_cast<size_t>(dims));
-    partial += kLanes + dims;
-  }
-}
-
-inline void fold_partials(Work& work, const float* partial) {
-  const int32_t dims = work.vectors * kLanes;
-  for (int32_t i = 0; i < work.queries; ++i, partial += kLanes + dims) {
-    if (partial[1] == 0.0f) continue;  // a split that this row does not see
-    fold(work, i, partial[0], partial[1]);
-    const Floats keep = splat(work.keep[i]);
-    const Floats take = splat(work.take[i]);
-    float* out = work.out + i * dims;
-    for (int32_t d = 0; d < dims; d += kLanes) {
-      store(out + d, fma(load(partial + kLanes + d), take, load(out + d) * keep));
+    const Range range = visible_tiles(work, row, kR);
+    if (range.end <= range.begin) return;
+    score_rows<P, kR, kFetch>(factors.q + row * work.head_dim, span, range, work.head_dim,
+                              factors.scores);
+    for (int32_t r = 0; r < kR; ++r) {
+      softmax<P>(factors.scores + r * kSplit, range, soft_cap, work, row + r,
+                 factors.weights + r * kSplit);
     }
-  }
-}
-
-// Call action(first head of the group, heads) for the query heads of one KV head.
-template <typename Action>
-void for_head_groups(const AttentionCall& call, const Action& action) {
-  const int32_t group = call.heads / call.kv.kv_heads;
-  for (int32_t head = 0; head < group; head += kTileQueries) {
-    action(head, smaller(group - head, kTileQueries));
-  }
-}
-
-template <typename Cache>
-void run_unit(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head, int32_t split,
-              uint8_t* scratch) {
-  Work work;
-  const int32_t group = call.heads / call.kv.kv_heads;
-  for_head_groups(call, [&](int32_t head, int32_t heads) {
-    set_shape(call, tile, heads, work);
-    pack_queries(call, tile, kv_head * group + head, work);
-    clear(work);
-    if (split >= 0) {
-      add_split<Cache>(call, tile, kv_head, tile.first_split + split, work);
-      write_partials(work, partials(call, tile, kv_head, split, head, scratch));
-      return;
-    }
-    for (int32_t i = 0; i < tile.splits; ++i) {
-      add_split<Cache>(call, tile, kv_head, tile.first_split + i, work);
-    }
-    write_result(call, tile, kv_head * group + head, work);
+    value_rows<P, kR>(factors.weights, span, range, work, row);
   });
 }
 
-inline void unit(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head,
-                 int32_t split, uint8_t* scratch) {
-  if (call.kv.type == KVType::F32) {
-    run_unit<FloatCache>(call, tile, kv_head, split, scratch);
+// Convert a split's keys and values once, for many queries.
+template <typename P>
+Span<typename P::Element> stage(const Span<typename P::Source>& span, const Work& work,
+                                typename P::Element* memory) {
+  const int32_t stride = work.vectors * kLanes;
+  Span<typename P::Element> staged;
+  staged.begin = span.begin;
+  staged.tokens = span.tokens;
+  staged.tiles = span.tiles;
+  for (int32_t i = 0; i < span.tiles; ++i) {
+    staged.keys[i] = memory;
+    for (int32_t d = 0; d < work.head_dim; d += P::kGroup, memory += P::kGroup * kTile) {
+      P::put(memory, P::key(span.keys[i], d));
+    }
+    staged.values[i] = memory;
+    const int32_t tokens = smaller(span.tokens - i * kTile, kTile);
+    const auto* value = span.values[i];
+    for (int32_t t = 0; t < tokens; t += P::kGroup, value += P::kGroup * stride) {
+      for (int32_t c = 0; c < work.vectors; ++c, memory += P::kGroup * kLanes) {
+        const auto* source = value + c * kLanes;
+        P::put(memory, t + P::kGroup <= tokens ? P::value(source, stride) : P::last_value(source));
+      }
+    }
+  }
+  return staged;
+}
+
+template <typename P>
+void attend_staged(const Span<typename P::Source>& span, float soft_cap,
+                   Factors<typename P::Element>& factors, Work& work) {
+  alignas(64) typename P::Element memory[2 * kSplit * kStagedDim];
+  attend<typename P::Staged, false>(stage<P>(span, work, memory), soft_cap, factors, work);
+}
+
+template <typename P>
+void add_split(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head, int32_t split,
+               Factors<typename P::Element>& factors, Work& work) {
+  const auto span = make_span<typename P::Source>(call, tile, kv_head, split);
+  set_visible(call, tile, span, work);
+  if (work.queries <= kRows) {
+    attend<P, true>(span, call.soft_cap, factors, work);
+  } else if (work.queries <= 2 * kRows || work.head_dim > kStagedDim) {
+    attend<P, false>(span, call.soft_cap, factors, work);
   } else {
-    run_unit<HalfCache>(call, tile, kv_head, split, scratch);
+    attend_staged<P>(span, call.soft_cap, factors, work);
   }
-}
-
-inline void merge(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head,
-                  uint8_t* scratch) {
-  Work work;
-  const int32_t group = call.heads / call.kv.kv_heads;
-  for_head_groups(call, [&](int32_t head, int32_t heads) {
-    set_shape(call, tile, heads, work);
-    clear(work);
-    for (int32_t i = 0; i < tile.splits; ++i) {
-      fold_partials(work, partials(call, tile, kv_head, i, head, scratch));
-    }
-    write_result(call, tile, kv_head * group + head, work);
-  });
 }
 
 }  // namespace

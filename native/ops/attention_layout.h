@@ -13,8 +13,9 @@ namespace {
 constexpr int kTile = 16;           // tokens of one key vector
 constexpr int kSplit = 256;         // tokens whose softmax is computed at once, from position 0 on
 constexpr int kSplitTiles = kSplit / kTile;
-constexpr int kTileQueries = 24;    // (row, head) pairs that share one pass over keys and values
+constexpr int kTileQueries = 96;    // (row, head) pairs that share one pass over keys and values
 constexpr int kMaxHeadDim = 512;
+constexpr int kStagedDim = 256;     // keys and values of larger heads are converted as they are read
 
 constexpr int64_t padded_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 

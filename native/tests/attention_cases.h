@@ -23,13 +23,14 @@ struct Shape {
   int heads, kv_heads, head_dim, block_size, window;
   float soft_cap;
   KVType type;
+  bool exact = true;
 };
 
 std::string text(const Shape& s) {
   return "heads " + std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) + " dim " +
          std::to_string(s.head_dim) + " block " + std::to_string(s.block_size) + " window " +
          std::to_string(s.window) + " cap " + std::to_string(s.soft_cap) +
-         (s.type == KVType::F16 ? " f16" : " f32");
+         (s.type == KVType::F16 ? " f16" : " f32") + (s.exact ? "" : " rounded");
 }
 
 void expect(bool ok, const std::string& what) {
@@ -130,6 +131,7 @@ AttentionCall make_call(const Cache& cache, Step& step) {
   call.heads = s.heads;
   call.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   call.soft_cap = s.soft_cap;
+  call.exact = s.exact;
   call.window = s.window;
   call.q = step.q.data();
   call.q_stride = s.heads * s.head_dim;

@@ -115,7 +115,8 @@ def test_attention_is_the_softmax_average_of_values(make_backend, case):
     program, tensors = case.program()
     tokens = random_tokens(case, 70)
     actual = in_chunks(make_backend(program, tensors), tokens, tables_for(program, 70), [70])
-    tolerance = 1e-5 if case.element_bytes == 4 else 4e-3 * max(1, case.sharpness)
+    # An f16 cache lets a backend multiply in bf16, too.
+    tolerance = 1e-5 if case.element_bytes == 4 else 2e-2 * max(1, case.sharpness)
     np.testing.assert_allclose(actual, case.expected(tokens), rtol=tolerance, atol=tolerance)
 
 

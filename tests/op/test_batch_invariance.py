@@ -143,7 +143,8 @@ def test_sampled_tokens_are_those_of_the_sequence_alone(make_backend):
 @pytest.mark.parametrize(
     ("weight_format", "precision", "tolerance"),
     [
-        (WeightFormat.F32, "balanced", 1e-3),  # an f16 cache rounds differently now and then
+        (WeightFormat.F32, "exact", 1e-3),  # an f16 cache rounds differently now and then
+        (WeightFormat.F32, "balanced", 1e-2),  # bf16 products in attention
         (WeightFormat.Q4_1, "exact", 2e-3),
         (WeightFormat.Q4_1, "balanced", 5e-2),
     ],
