@@ -16,6 +16,7 @@ from legato.completion import SampleText, TextDelta
 from legato.config import EngineConfig
 from legato.core import FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
 from legato.errors import InvalidRequestError, LegatoError
+from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
 from legato.validate import check_params
 
@@ -222,12 +223,11 @@ class LLM:
 
     def _prompt(self, prompt: Prompt) -> _Encoded:
         if isinstance(prompt, str):
-            return _Encoded(prompt, tuple(self.tokenizer.encode(prompt)))
+            return _Encoded(*text_prompt(self.tokenizer, prompt, self.max_context))
         return _Encoded(None, tuple(prompt))
 
     def _chat_prompt(self, messages: List[Message]) -> _Encoded:
-        text = self._template.render(messages)
-        return _Encoded(text, tuple(self.tokenizer.encode(text, add_special_tokens=False)))
+        return _Encoded(*chat_prompt(self.tokenizer, self._template, messages, self.max_context))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,12 @@ class ByteTokenizer:
     special_ids = frozenset({EOS, BOS})
     strips_space = False
 
+    def least_tokens(self, text: str) -> int:
+        return len(text.encode())
+
+    def special_spans(self, text: str) -> list[tuple[int, int]]:
+        return []
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return ([BOS] if add_special_tokens else []) + list(text.encode())
 

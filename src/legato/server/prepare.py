@@ -11,12 +11,13 @@ from legato.server.errors import bad_request
 from legato.server.fields import PromptItem
 from legato.server.protocol import ChatRequest, CompletionRequest, GenerationRequest, Message
 from legato.server.service import Service
+from legato.text.prompt import Prompt, chat_prompt, text_prompt
 
 
 async def chat_request(service: Service, body: ChatRequest) -> Request:
     """The request that continues a conversation. Renders and tokenises off the event loop."""
     prompt = await asyncio.to_thread(_chat_prompt, service, body.messages)
-    return _request(service, body, prompt, "messages")
+    return _request(service, body, prompt.token_ids, "messages")
 
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
@@ -25,11 +26,11 @@ async def completion_requests(service: Service, body: CompletionRequest) -> list
     return [_request(service, body, prompt, "prompt") for prompt in prompts]
 
 
-def _chat_prompt(service: Service, messages: Sequence[Message]) -> tuple[int, ...]:
+def _chat_prompt(service: Service, messages: Sequence[Message]) -> Prompt:
     if service.template is None:
         raise bad_request("this model has no chat template; use /v1/completions", "messages")
     turns = [{"role": _role(message), "content": message.content} for message in messages]
-    return tuple(service.tokenizer.encode(service.template.render(turns), add_special_tokens=False))
+    return chat_prompt(service.tokenizer, service.template, turns, service.max_context)
 
 
 def _role(message: Message) -> str:
@@ -38,7 +39,7 @@ def _role(message: Message) -> str:
 
 def _prompt_ids(service: Service, item: PromptItem) -> tuple[int, ...]:
     if isinstance(item, str):
-        return tuple(service.tokenizer.encode(item, add_special_tokens=True))
+        return text_prompt(service.tokenizer, item, service.max_context).token_ids
     _check_ids("prompt", item, service.tokenizer.vocab_size)
     return item
 

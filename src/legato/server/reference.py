@@ -20,9 +20,17 @@ none is ignored. `null` is the same as leaving an optional field out. Numbers ar
 `true` and `1.5` are no integers. Unknown fields, duplicate keys, NaN and infinities are refused.
 
 Bodies are `application/json`, at most 10 MB (`--max-body`), nested at most 64 deep
-(`--max-json-depth`). A prompt must leave room for one token of output in the context, else 400
-with the code `context_length_exceeded`; `max_tokens` beyond the room that is left is capped to it,
-and the answer then ends with `finish_reason: "length"`. Overload is 503 with `Retry-After`.
+(`--max-json-depth`). A request's line and headers are at most 64 KB and must arrive within
+`--head-timeout`, its body within `--body-timeout` (408). A client that takes nothing of its answer
+for `--write-timeout` is cut off.
+
+A prompt must leave room for one token of output in the context, else 400 with the code
+`context_length_exceeded`; `max_tokens` beyond the room that is left is capped to it, and the answer
+then ends with `finish_reason: "length"`. Overload is 503 with `Retry-After`.
+
+In chat, the text of a control token (`<|im_end|>`) inside a message is ordinary text: only the
+template opens and closes turns. A `prompt` of `/v1/completions` is taken as it is, control tokens
+included.
 
 Answers carry a `legato` object: `timing` (`ttft_ms`, `tpot_ms`, `total_ms`, measured in the
 server) and the request's `metadata`. In a stream it is on the last chunk.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from legato.clock import Clock, RealClock
 from legato.core import Request, TokenEvent
 from legato.metrics.prometheus import EngineGauges
+from legato.text.prompt import Renderer
 from legato.text.tokenizer import Tokenizer
 
 
@@ -40,14 +41,6 @@ class TokenSource(Protocol):
         ...
 
 
-class PromptRenderer(Protocol):
-    """A chat template: the text that a conversation becomes."""
-
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The prompt that asks for the assistant's next turn."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One model, ready to be served.
@@ -65,7 +58,7 @@ class Service:
     model: str
     source: TokenSource
     tokenizer: Tokenizer
-    template: PromptRenderer | None
+    template: Renderer | None
     max_context: int
     created: int
     clock: Clock = field(default_factory=RealClock)

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from tokenizers import Tokenizer as RustTokenizer
+from tokenizers.models import WordLevel
 
 from legato.errors import InvalidRequestError
 from legato.text.folder_vocabulary import read_folder_vocabulary
 from legato.text.gguf_vocabulary import read_gguf_vocabulary
 from legato.text.source import GGUFVocabulary, TokenizerSource
 from legato.text.vocabulary import Vocabulary
+
+MAX_SHRINK = 4
+"""Normal forms make UTF-8 shorter by at most this factor (mathematical letters to ASCII)."""
 
 
 def load_tokenizer(source: TokenizerSource) -> Tokenizer:
@@ -86,6 +90,32 @@ class Tokenizer:
         """The id of the control token with exactly this text, if there is one."""
         token_id = self._encoder.token_to_id(text)
         return token_id if token_id in self.special_ids else None
+
+    def least_tokens(self, text: str) -> int:
+        """A number of tokens that `text` has at least, found without tokenising it."""
+        shrink = 1 if self._encoder.normalizer is None else MAX_SHRINK
+        return len(text.encode(errors="replace")) // (self._longest_piece * shrink)
+
+    def special_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where the texts of control tokens are in `text`: (start, end) in characters, in order."""
+        _check_encodable(text)
+        (encoding,) = self._finder.encode_batch([text], add_special_tokens=False)
+        places = zip(encoding.ids, encoding.offsets, strict=True)
+        return [span for token_id, span in places if token_id]
+
+    @cached_property
+    def _longest_piece(self) -> int:
+        return max(len(self.token_bytes(i)) for i in range(self.vocab_size))
+
+    @cached_property
+    def _finder(self) -> RustTokenizer:
+        """Finds control tokens just as `_encoder` does; all other text is token 0."""
+        finder = RustTokenizer(WordLevel({"": 0}, unk_token=""))
+        if self._encoder.normalizer is not None:
+            finder.normalizer = self._encoder.normalizer
+        added = self._encoder.get_added_tokens_decoder()
+        finder.add_tokens([added[i] for i in sorted(added) if i in self.special_ids])
+        return finder
 
     @cached_property
     def _plain_encoder(self) -> RustTokenizer:
