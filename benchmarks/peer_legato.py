@@ -1,4 +1,4 @@
-"""Worker: Legato, in process. The job comes as JSON on stdin, the figures leave as one JSON line."""
+"""Worker: Legato, in process. The job comes as JSON on stdin, the figures leave on stdout."""
 
 from __future__ import annotations
 
