@@ -98,6 +98,7 @@ class TokenEvent:
         time_ns: when the step that made the token ended.
         finish_reason: set on the last event of a sample.
         cached_tokens: prompt tokens that came from the prefix cache; set on the first event.
+        started_ns: when the first step that computed this request began; set on the first event.
         error: a message fit for the caller, with `finish_reason` ERROR.
     """
 
@@ -108,4 +109,5 @@ class TokenEvent:
     logprobs: TokenLogprobs | None = None
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
+    started_ns: int | None = None
     error: str | None = None

@@ -209,7 +209,9 @@ class Engine:
     def _run(self, batch: Batch, start_ns: int) -> None:
         if self._unstarted:
             for sequence in batch.sequences:
-                self._unstarted.pop(sequence.request.id, None)
+                if self._unstarted.pop(sequence.request.id, None) is not None:
+                    for sibling in sequence.siblings:
+                        sibling.started_ns = start_ns
         try:
             chosen = self._runner.run(batch)
         except Exception as error:

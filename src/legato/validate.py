@@ -16,15 +16,31 @@ MAX_STOP_LENGTH = 1024
 MAX_STOP_TOKENS = 64
 MAX_BIASES = 1024
 MAX_BIAS = 100.0
-MAX_TEMPERATURE = 100.0
 MAX_SALT_LENGTH = 256
 INT32 = 2**31 - 1
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "n": (1, MAX_SAMPLES),
+    "max_tokens": (1, INT32),
+    "min_tokens": (0, INT32),
+    "temperature": (0, 2),
+    "top_k": (0, INT32),
+    "top_p": (0, 1),  # 0 itself keeps no token, and is refused
+    "min_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "repetition_penalty": (0.01, 10),
+    "seed": (0, 2**64 - 1),
+    "logprobs": (0, MAX_LOGPROBS),
+    "priority": (-INT32, INT32),
+}
+"""Least and most value of every numeric field of a request, both allowed."""
 
 
 def check_request(request: Request, vocab_size: int) -> None:
     """Raise InvalidRequestError naming the field of `request` that cannot be honoured."""
     check_token_ids(request.prompt, vocab_size, "prompt")
-    _check_integer("priority", request.priority, -INT32, INT32)
+    _check_integer("priority", request.priority)
     _check_text("cache_salt", request.cache_salt, MAX_SALT_LENGTH)
     check_params(request.params, vocab_size)
 
@@ -76,19 +92,19 @@ def check_params(params: SamplingParams, vocab_size: int) -> None:
     `vocab_size` is the width of the logits. Values must be finite numbers; true and "10" are not.
     """
     _check_counts(params)
-    _check_integer("top_k", params.top_k, 0, INT32)
-    _check_number("temperature", params.temperature, 0, MAX_TEMPERATURE)
-    _check_number("min_p", params.min_p, 0, 1)
-    _check_number("top_p", params.top_p, 0, 1)
+    _check_integer("top_k", params.top_k)
+    _check_number("temperature", params.temperature)
+    _check_number("min_p", params.min_p)
+    _check_number("top_p", params.top_p)
     if params.top_p == 0:
         _refuse("top_p", params.top_p, "a number above 0 and at most 1")
-    _check_number("presence_penalty", params.presence_penalty, -2, 2)
-    _check_number("frequency_penalty", params.frequency_penalty, -2, 2)
-    _check_number("repetition_penalty", params.repetition_penalty, 0.01, 10)
+    _check_number("presence_penalty", params.presence_penalty)
+    _check_number("frequency_penalty", params.frequency_penalty)
+    _check_number("repetition_penalty", params.repetition_penalty)
     if params.seed is not None:
-        _check_integer("seed", params.seed, 0, 2**64 - 1)
+        _check_integer("seed", params.seed)
     if params.logprobs is not None:
-        _check_integer("logprobs", params.logprobs, 0, min(MAX_LOGPROBS, vocab_size))
+        _check_integer("logprobs", params.logprobs, (0, min(MAX_LOGPROBS, vocab_size)))
     if not isinstance(params.ignore_eos, bool):
         _refuse("ignore_eos", params.ignore_eos, "true or false")
     _check_bias(params.logit_bias, vocab_size)
@@ -96,11 +112,11 @@ def check_params(params: SamplingParams, vocab_size: int) -> None:
 
 
 def _check_counts(params: SamplingParams) -> None:
-    _check_integer("n", params.n, 1, MAX_SAMPLES)
-    _check_integer("min_tokens", params.min_tokens, 0, INT32)
+    _check_integer("n", params.n)
+    _check_integer("min_tokens", params.min_tokens)
     if params.max_tokens is None:
         return
-    _check_integer("max_tokens", params.max_tokens, 1, INT32)
+    _check_integer("max_tokens", params.max_tokens)
     if params.min_tokens > params.max_tokens:
         _refuse("min_tokens", params.min_tokens, f"at most max_tokens, {params.max_tokens}")
 
@@ -111,8 +127,8 @@ def _check_bias(bias: object, vocab_size: int) -> None:
     if len(bias) > MAX_BIASES:
         _refuse_size("logit_bias", f"{len(bias)} entries", MAX_BIASES)
     for token, value in bias.items():
-        _check_integer("logit_bias", token, 0, vocab_size - 1)
-        _check_number("logit_bias", value, -MAX_BIAS, MAX_BIAS)
+        _check_integer("logit_bias", token, (0, vocab_size - 1))
+        _check_number("logit_bias", value, (-MAX_BIAS, MAX_BIAS))
 
 
 def _check_stops(params: SamplingParams, vocab_size: int) -> None:
@@ -123,7 +139,7 @@ def _check_stops(params: SamplingParams, vocab_size: int) -> None:
             _refuse("stop", text, "strings that are not empty")
     _check_length("stop_token_ids", params.stop_token_ids, MAX_STOP_TOKENS)
     for token in params.stop_token_ids:
-        _check_integer("stop_token_ids", token, 0, vocab_size - 1)
+        _check_integer("stop_token_ids", token, (0, vocab_size - 1))
 
 
 def _check_length(name: str, values: object, longest: int) -> None:
@@ -144,12 +160,14 @@ def _check_text(name: str, value: object, longest: int) -> None:
         raise InvalidRequestError(f"{name} has a lone surrogate", name) from None
 
 
-def _check_integer(name: str, value: object, least: int, most: int) -> None:
+def _check_integer(name: str, value: object, allowed: tuple[float, float] | None = None) -> None:
+    least, most = allowed or RANGES[name]
     if not _is_integer(value) or not least <= value <= most:
         _refuse(name, value, f"an integer from {least} to {most}")
 
 
-def _check_number(name: str, value: object, least: float, most: float) -> None:
+def _check_number(name: str, value: object, allowed: tuple[float, float] | None = None) -> None:
+    least, most = allowed or RANGES[name]
     if not _is_number(value) or not least <= value <= most:  # a NaN fails the comparison
         _refuse(name, value, f"a finite number from {least:g} to {most:g}")
 

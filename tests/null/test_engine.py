@@ -311,3 +311,11 @@ def test_stats_count_what_happened():
     assert stats.tokens == 48
     assert stats.waiting_requests == stats.running == stats.used_blocks == 0
     assert stats.free_blocks + stats.cached_blocks == 400
+
+
+def test_the_first_event_tells_when_the_engine_began_with_a_request():
+    engine, backend = make_engine(max_sequences=1)
+    backend.fault = lambda run: engine._clock.advance(10)
+    outputs = finish_all(engine, *(make_request(name, max_tokens=3) for name in "ab"))
+    assert [event.started_ns for event in outputs["a", 0]] == [0, None, None]
+    assert [event.started_ns for event in outputs["b", 0]] == [30, None, None]

@@ -60,6 +60,7 @@ class FakeSource:
     before: Callable[[int], Any] | None = None
     refusal: Exception | None = None
     cached: int = 0
+    started_ns: int | None = None
     state: SourceStatus = field(default_factory=SourceStatus)
     requests: list[Request] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -112,6 +113,7 @@ class FakeSource:
             logprobs=logprobs_of(token, request.params.logprobs),
             finish_reason=reason,
             cached_tokens=self.cached if place == 0 else 0,
+            started_ns=self.started_ns if place == 0 else None,
         )
 
 

@@ -1,7 +1,11 @@
 import pytest
-from fake_source import BOS
+from asgi_client import AsgiClient
+from fake_source import BOS, make_service
 
+from legato.clock import VirtualClock
+from legato.server.app import create_app
 from legato.server.responses import Completion
+from legato.server.settings import ServerSettings
 
 PATH = "/v1/completions"
 
@@ -91,3 +95,11 @@ def test_one_failing_prompt_ends_the_others(client, source):
     assert answer.status == 500
     assert "secret" not in answer.body.decode()
     assert len(source.cancelled) == 3
+
+
+@pytest.mark.parametrize(("started_ns", "queue_ms"), [(None, None), (2_000_000, 2.0)])
+def test_the_answer_tells_how_long_it_waited(source, started_ns, queue_ms):
+    service = make_service(source, clock=VirtualClock())
+    source.started_ns = started_ns
+    answer = AsgiClient(create_app(service, ServerSettings())).post(PATH, {"prompt": "x"})
+    assert answer.json()["legato"]["timing"]["queue_ms"] == queue_ms

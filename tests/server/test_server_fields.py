@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from legato.server.protocol import ChatRequest, CompletionRequest
+from legato.validate import RANGES
+
 BASES = {
     "/v1/chat/completions": {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]},
     "/v1/completions": {"model": "tiny", "prompt": "hi"},
@@ -250,3 +253,16 @@ def test_a_lone_surrogate_is_refused_wherever_it_is(client, path, field):
     answer = client.post(path, {**BASES[path], field: value})
     assert (answer.status, answer.error["param"]) == (400, field)
     assert json.loads(answer.body.decode())
+
+
+@pytest.mark.parametrize("model", [ChatRequest, CompletionRequest])
+def test_ranges_are_those_of_every_other_entry_point(model):
+    properties = model.model_json_schema()["properties"]
+    numeric = [name for name in RANGES if "maximum" in properties[name]["anyOf"][0]]
+    assert len(numeric) >= len(RANGES) - 1  # chat's logprobs is a flag
+    for name in numeric:
+        least, most = RANGES[name]
+        kind = properties[name]["anyOf"][0]
+        assert kind["maximum"] == most
+        if (model, name) not in {(CompletionRequest, "max_tokens"), (model, "top_k")}:
+            assert kind.get("minimum", kind.get("exclusiveMinimum")) == least

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from legato.backends.base import Backend
 from legato.config import EngineConfig
@@ -23,7 +23,16 @@ def create_backend(
 
         return ReferenceBackend(program, weights, config)
     if config.backend == "native":
-        from legato.backends.native import NativeBackend
-
-        return NativeBackend(program, weights, config)
+        return _native_backend()(program, weights, config)
     raise BackendError(f"unknown backend {config.backend!r}; known: native, reference")
+
+
+def _native_backend() -> Callable[..., Backend]:
+    try:
+        from legato.backends.native import NativeBackend
+    except ImportError as error:
+        raise BackendError(
+            f"the native kernels cannot be loaded ({error.msg}); build them with `make native`, or "
+            "choose --backend reference, which is slow"
+        ) from error
+    return NativeBackend

@@ -210,7 +210,7 @@ class Scheduler:
 
 def _append(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEvent:
     token, logprobs = choice
-    cached_tokens = 0 if sequence.num_output else sequence.cached_tokens or 0
+    is_first = not sequence.num_output
     if token == NO_TOKEN:
         return end_event(sequence, time_ns, FinishReason.ERROR, NO_TOKEN_MESSAGE)
     sequence.append(token)
@@ -221,7 +221,8 @@ def _append(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEvent:
         time_ns=time_ns,
         logprobs=logprobs,
         finish_reason=policy.finish_reason(sequence, token),
-        cached_tokens=cached_tokens,
+        cached_tokens=(sequence.cached_tokens or 0) if is_first else 0,
+        started_ns=sequence.started_ns if is_first else None,
     )
 
 

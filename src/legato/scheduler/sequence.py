@@ -29,6 +29,7 @@ class Sequence:
         stop_ids: tokens that end it.
         siblings: all samples of the request in order, this one included.
         cached_tokens: prompt tokens that came from the prefix cache; None before it ever ran.
+        started_ns: when the first step that computed its request began.
         digests: chain hashes of its full blocks, as far as they were looked up.
         last_token: the newest of its tokens.
     """
@@ -47,6 +48,7 @@ class Sequence:
     table: BlockTable | None = None
     finished: bool = False
     cached_tokens: int | None = None
+    started_ns: int | None = None
     digests: list[bytes] = field(default_factory=list)
     _buffer: I32 = field(init=False)
 

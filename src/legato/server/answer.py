@@ -58,17 +58,20 @@ def extension(generation: Generation, body: GenerationRequest) -> dict[str, Any]
 
 
 def _timing(generation: Generation) -> dict[str, float | None]:
-    """Milliseconds from arrival to the first and last token, and between tokens (TPOT).
+    """Milliseconds from arrival to the first step, the first and last token, and between tokens
+    (TPOT).
 
     Over all choices: the earliest first token, the latest last token, and
     Σ(t_last − t_0) / Σ(n − 1).
     """
     stamps = [timeline.stamps_ns for timeline in generation.timelines if timeline.stamps_ns]
     if not stamps:
-        return {"ttft_ms": None, "tpot_ms": None, "total_ms": None}
+        return {"queue_ms": None, "ttft_ms": None, "tpot_ms": None, "total_ms": None}
+    started = generation.started_ns
     gaps = sum(len(times) - 1 for times in stamps)
     spans = sum(times[-1] - times[0] for times in stamps)
     return {
+        "queue_ms": None if started is None else _ms(started - generation.arrival_ns),
         "ttft_ms": _ms(min(times[0] for times in stamps) - generation.arrival_ns),
         "tpot_ms": _ms(spans / gaps) if gaps else None,
         "total_ms": _ms(max(times[-1] for times in stamps) - generation.arrival_ns),

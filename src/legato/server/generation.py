@@ -37,8 +37,8 @@ class _Sample:
 class Generation:
     """The samples of one or several requests that together answer one HTTP call.
 
-    Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, and
-    how many prompt tokens came from the prefix cache.
+    Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, how
+    many prompt tokens came from the prefix cache, and when the engine began (`started_ns`).
     """
 
     service: Service
@@ -47,6 +47,7 @@ class Generation:
     samples: list[_Sample] = field(init=False)
     _open: int = field(init=False)
     _cached: list[int] = field(init=False)
+    started_ns: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._cached = [0] * len(self.requests)
@@ -114,6 +115,8 @@ class Generation:
             return None
         _raise_failure(event)
         self._cached[which] = max(self._cached[which], event.cached_tokens)
+        if self.started_ns is None:
+            self.started_ns = event.started_ns
         if event.token_id is not None:
             sample.timeline.stamp(self.service.clock.now_ns())
         delta = sample.text.push(event)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -22,7 +22,7 @@ from legato.server.fields import (
     StopTokenIds,
 )
 from legato.server.strict import Strict
-from legato.validate import INT32, MAX_LOGPROBS, MAX_SALT_LENGTH, MAX_SAMPLES
+from legato.validate import MAX_SALT_LENGTH, RANGES
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of the completions endpoint
 
@@ -30,6 +30,21 @@ Salt = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_SALT_LENGTH, pattern=r"^[!-~]*$")
 ]
 UserName = Annotated[str, StringConstraints(max_length=256)]
+
+
+def ranged(
+    name: str,
+    default: float | None,
+    description: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+) -> Any:  # noqa: ANN401 - pydantic's own
+    """A field with the range that `name` has on every entry point; its least value may differ."""
+    least, most = RANGES[name]
+    if ge is None and gt is None:
+        ge = least
+    return Field(default, ge=ge, gt=gt, le=most, description=description)
 
 
 class StreamOptions(Strict):
@@ -51,14 +66,14 @@ class GenerationRequest(Strict):
     model: str | None = Field(
         None, min_length=1, max_length=256, description="A name from /v1/models; else the first."
     )
-    n: int = Field(1, ge=1, le=MAX_SAMPLES, description="Samples of the prompt.")
-    max_tokens: int | None = Field(None, ge=1, le=INT32, description="Most tokens to generate.")
-    temperature: float = Field(1.0, ge=0, le=2, description="0 is greedy.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling.")
-    presence_penalty: float = Field(0.0, ge=-2, le=2, description="Per token in the output.")
-    frequency_penalty: float = Field(0.0, ge=-2, le=2, description="Per occurrence.")
+    n: int = ranged("n", 1, "Samples of the prompt.")
+    max_tokens: int | None = ranged("max_tokens", None, "Most tokens to generate.")
+    temperature: float = ranged("temperature", 1.0, "0 is greedy.")
+    top_p: float = ranged("top_p", 1.0, "Nucleus sampling.", gt=0)
+    presence_penalty: float = ranged("presence_penalty", 0.0, "Per token in the output.")
+    frequency_penalty: float = ranged("frequency_penalty", 0.0, "Per occurrence.")
     logit_bias: LogitBias = Field(default_factory=dict, description="Token id to added logit.")
-    seed: int | None = Field(None, ge=0, le=2**64 - 1, description="Makes the text reproducible.")
+    seed: int | None = ranged("seed", None, "Makes the text reproducible.")
     stop: StopStrings = Field((), description="Up to 4 strings that end the text.")
     stream: bool = Field(False, description="Server-sent events.")
     stream_options: StreamOptions | None = Field(None, description="Only with stream.")
@@ -66,13 +81,13 @@ class GenerationRequest(Strict):
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 short strings, sent back in `legato.metadata`."
     )
-    top_k: int = Field(0, ge=-1, le=INT32 - 1, description="0 and -1 keep all tokens.")
-    min_p: float = Field(0.0, ge=0, le=1, description="Relative to the likeliest token.")
-    repetition_penalty: float = Field(1.0, ge=0.01, le=10, description="1 is none (CTRL).")
-    min_tokens: int = Field(0, ge=0, le=INT32, description="No end before this many tokens.")
+    top_k: int = ranged("top_k", 0, "0 and -1 keep all tokens.", ge=-1)
+    min_p: float = ranged("min_p", 0.0, "Relative to the likeliest token.")
+    repetition_penalty: float = ranged("repetition_penalty", 1.0, "1 is none (CTRL).")
+    min_tokens: int = ranged("min_tokens", 0, "No end before this many tokens.")
     ignore_eos: bool = Field(False, description="Go on after an end-of-sequence token.")
     stop_token_ids: StopTokenIds = Field((), description="Up to 64 token ids that end the text.")
-    priority: int = Field(0, ge=-INT32, le=INT32, description="Smaller runs earlier.")
+    priority: int = ranged("priority", 0, "Smaller runs earlier.")
     cache_salt: Salt | None = Field(None, description="Prefixes are shared within one salt.")
     response_format: TextFormat | None = Field(None, description="Only text so far.")
     store: Literal[False] = Field(False, description="Answers are never stored.")
@@ -117,13 +132,11 @@ class ChatRequest(GenerationRequest):
     messages: tuple[Message, ...] = Field(
         min_length=1, max_length=10_000, strict=False, description="The conversation so far."
     )
-    max_completion_tokens: int | None = Field(
-        None, ge=1, le=INT32, description="The newer name of max_tokens; give one of them."
+    max_completion_tokens: int | None = ranged(
+        "max_tokens", None, "The newer name of max_tokens; give one of them."
     )
     logprobs: bool = Field(False, description="Log-probabilities of the chosen tokens.")
-    top_logprobs: int | None = Field(
-        None, ge=0, le=MAX_LOGPROBS, description="Alternatives per token; needs logprobs."
-    )
+    top_logprobs: int | None = ranged("logprobs", None, "Alternatives per token; needs logprobs.")
     modalities: tuple[Literal["text"]] = Field(
         ("text",), strict=False, description="Only text so far."
     )
@@ -149,12 +162,10 @@ class CompletionRequest(GenerationRequest):
     """POST /v1/completions."""
 
     prompt: Prompt = Field(description="Text, token ids, or a list of either.")
-    max_tokens: int | None = Field(
-        DEFAULT_COMPLETION_TOKENS, ge=0, le=INT32, description="Most tokens; 0 needs echo."
+    max_tokens: int | None = ranged(
+        "max_tokens", DEFAULT_COMPLETION_TOKENS, "Most tokens; 0 needs echo.", ge=0
     )
-    logprobs: int | None = Field(
-        None, ge=0, le=MAX_LOGPROBS, description="Log-probabilities and alternatives per token."
-    )
+    logprobs: int | None = ranged("logprobs", None, "Log-probabilities and alternatives per token.")
     echo: bool = Field(False, description="The text starts with the prompt; not with logprobs.")
 
     refused: ClassVar[frozenset[str]] = GenerationRequest.refused | {"suffix"}

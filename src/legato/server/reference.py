@@ -32,8 +32,9 @@ In chat, the text of a control token (`<|im_end|>`) inside a message is ordinary
 template opens and closes turns. A `prompt` of `/v1/completions` is taken as it is, control tokens
 included.
 
-Answers carry a `legato` object: `timing` (`ttft_ms`, `tpot_ms`, `total_ms`, measured in the
-server) and the request's `metadata`. In a stream it is on the last chunk.
+Answers carry a `legato` object: `timing` (`queue_ms` until the first step, `ttft_ms`, `tpot_ms`,
+`total_ms`, measured in the server) and the request's `metadata`. In a stream it is on the last
+chunk.
 
 | endpoint | |
 |---|---|

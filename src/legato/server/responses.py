@@ -33,6 +33,7 @@ class Usage(Answer):
 class Timing(Answer):
     """Milliseconds, measured in the server; null without tokens (TPOT: with only one)."""
 
+    queue_ms: float | None
     ttft_ms: float | None
     tpot_ms: float | None
     total_ms: float | None
