@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from legato import _native
-from legato.backends.native.cpus import usable_cpus
+from legato.backends.native.cpus import cpu_name, usable_cpus
 
 PROBE_BYTES = 256 << 20  # well beyond any last-level cache
 
@@ -38,13 +36,3 @@ def measure_machine(threads: int) -> Machine:
         bandwidth_gb_s=_native.measure_bandwidth(threads, PROBE_BYTES),
         int8_gmac_s=_native.measure_int8_peak(threads),
     )
-
-
-def cpu_name() -> str:
-    """The processor's name as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -126,6 +126,18 @@ def _append_kv_bytes(op: Op, program: Program, shape: StepShape) -> float:
     return float(shape.tokens * _kv_token_bytes(program))
 
 
+def attended_pairs(rows: int, past: int, window: int | None) -> int:
+    """Pairs of a row and a position that it attends to: what a causal kernel computes of the
+    rectangle rows · (rows + past), for `rows` rows after `past` cached tokens."""
+    last = rows + past
+    pairs = rows * past + rows * (rows + 1) // 2
+    if window is not None and last > window:
+        first = max(window, past)  # rows from this position on see exactly `window` tokens
+        beyond, below = last - window, first - window
+        pairs -= (beyond * (beyond + 1) - below * (below + 1)) // 2
+    return pairs
+
+
 def _within(op: Op, tokens: int, extra: int = 0) -> int:
     """Of `tokens` cached tokens, those within the op's window, which is `extra` tokens longer."""
     window = op.param("window")

@@ -1,8 +1,9 @@
-"""How many threads this process may really run at once."""
+"""Which processor this is, and how many threads this process may really run on it at once."""
 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,16 @@ def usable_cpus() -> int:
     """
     allowed = len(os.sched_getaffinity(0))
     return max(1, min([allowed, *(int(quota) for quota in cpu_quotas())]))
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def cpu_quotas(root: Path = CGROUP_ROOT, membership: Path = PROCESS_CGROUPS) -> Iterator[float]:

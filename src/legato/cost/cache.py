@@ -1,0 +1,59 @@
+"""Profiles on disk, one file for each thing that changes what a step takes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import legato
+from legato import _native
+from legato.backends.native.cpus import cpu_name, usable_cpus
+from legato.config import EngineConfig
+from legato.cost.machine import MachineProfile
+from legato.program.program import Program
+
+
+def profile_key(program: Program, backend_name: str, config: EngineConfig) -> str:
+    """Of machine, threads, backend, build and program: what a calibration holds for."""
+    build = hashlib.sha256(Path(_native.__file__).read_bytes()).hexdigest()
+    parts = (
+        cpu_name(),
+        config.num_threads or usable_cpus(),
+        backend_name,
+        config.precision,
+        legato.__version__,
+        build,
+        repr(program),
+    )
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def profile_path(folder: Path, key: str) -> Path:
+    """Where the profile of `key` lies in `folder`."""
+    return folder / f"{key}.json"
+
+
+def load_profile(folder: Path, key: str) -> MachineProfile | None:
+    """The profile of `key`, or None where there is none that can be read."""
+    try:
+        return MachineProfile.from_json(profile_path(folder, key).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def save_profile(folder: Path, key: str, profile: MachineProfile) -> Path:
+    """Write the profile of `key`, whole or not at all; its path. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = profile_path(folder, key)
+    handle, unfinished = tempfile.mkstemp(dir=folder, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(profile.to_json())
+        Path(unfinished).replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(unfinished).unlink()
+    return path

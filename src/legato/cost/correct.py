@@ -1,0 +1,48 @@
+"""The running error of a cost model, and the slow correction that follows from it."""
+
+from __future__ import annotations
+
+import math
+
+RATE = 1 / 64
+"""Weight of the newest step: the correction follows a change within about a hundred steps."""
+
+LARGEST = math.log(4.0)
+"""Bound of one step's say and of the whole correction: more is a stall, not a wrong estimate."""
+
+
+class Correction:
+    """Compares predictions with measured steps.
+
+    The factor is the exponential moving geometric mean of measured / predicted: a ratio of two
+    and one of a half cancel.
+    """
+
+    def __init__(self) -> None:
+        self._log_ratio = 0.0
+        self._error = 0.0
+        self._steps = 0
+
+    @property
+    def factor(self) -> float:
+        """Multiply a prediction with this; 1 before any step, within [1/4, 4]."""
+        return math.exp(self._log_ratio)
+
+    @property
+    def error(self) -> float:
+        """Running mean of |corrected prediction / measured − 1|, each at most 3."""
+        return self._error
+
+    def corrected_ns(self, predicted_ns: int) -> int:
+        """A prediction with what was learnt so far, at least one."""
+        return max(1, round(predicted_ns * self.factor))
+
+    def observe(self, predicted_ns: int, measured_ns: int) -> None:
+        """A step was predicted, before correction, and took `measured_ns`; both positive."""
+        ratio = math.log(measured_ns / predicted_ns)
+        bounded = max(-LARGEST, min(LARGEST, ratio))
+        self._steps += 1
+        rate = max(RATE, 1 / self._steps)  # a plain mean of the first steps, then a moving one
+        error = min(3.0, abs(math.exp(self._log_ratio - ratio) - 1))
+        self._error += rate * (error - self._error)
+        self._log_ratio += rate * (bounded - self._log_ratio)

@@ -1,0 +1,133 @@
+"""The fit finds the coefficients that made the times, and never a negative one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from legato.bench.cost import corrected_errors, cost_errors, mixed_shapes
+from legato.cost.calibrate import DESIGN
+from legato.cost.correct import Correction
+from legato.cost.estimate import ProgramWork, StepCost
+from legato.cost.fit import fit_profile, non_negative_least_squares
+from legato.cost.machine import LinearPoint, MachineProfile
+from legato.cost.timing import TimedStep, typical_steps
+from legato.program.build import build_program
+from legato.program.ops import StepShape
+from model.tiny import tiny_model
+
+TRUTH = MachineProfile(
+    bandwidth=1e9,
+    int8_macs=1e9,
+    op_ns=300.0,
+    weight_ns_per_byte=0.4,
+    token_rows=(LinearPoint(2, 0.2), LinearPoint(8, 1.0), LinearPoint(512, 80.0)),
+    output_rows=(LinearPoint(8, 0.5), LinearPoint(32, 4.0)),
+    attention_ns_per_flop=0.1,
+    kv_ns_per_byte=0.3,
+)
+STEP = StepShape(((1, 0),), 1)
+
+
+@pytest.fixture(scope="module")
+def program():
+    arch, weights = tiny_model()
+    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=2048)
+
+
+def timed(cost: StepCost, shapes, noise: float = 0.0) -> list[TimedStep]:
+    random = np.random.default_rng(3)
+    factors = 1 + noise * random.standard_normal(len(shapes))
+    return [
+        TimedStep(shape, int(cost.predict_ns(shape) * factor))
+        for shape, factor in zip(shapes, factors, strict=True)
+    ]
+
+
+def mixed(count: int = 80) -> list[StepShape]:
+    return mixed_shapes(count, max_tokens=512, max_sequences=64, seed=1)
+
+
+def test_the_design_determines_all_coefficients(program):
+    truth = StepCost(program, TRUTH)
+    steps = timed(truth, DESIGN)
+    profile = fit_profile(ProgramWork.of(program), steps, bandwidth=1.0, int8_macs=1.0)
+    errors = cost_errors(StepCost(program, profile), timed(truth, mixed()))
+    assert errors.p95 < 0.01
+
+
+def test_noisy_times_still_predict_other_steps(program):
+    truth = StepCost(program, TRUTH)
+    steps = timed(truth, DESIGN, noise=0.05)
+    profile = fit_profile(ProgramWork.of(program), steps, bandwidth=1.0, int8_macs=1.0)
+    errors = cost_errors(StepCost(program, profile), timed(truth, mixed()))
+    assert errors.median < 0.08
+    assert errors.p95 < 0.2
+
+
+def test_too_few_steps_are_refused(program):
+    with pytest.raises(ValueError, match="cannot determine"):
+        fit_profile(ProgramWork.of(program), [TimedStep(STEP, 5)] * 4, bandwidth=1.0, int8_macs=1.0)
+
+
+def test_least_squares_without_negative_coefficients_is_optimal():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        terms, target = random.standard_normal((12, 5)), random.standard_normal(12)
+        x = non_negative_least_squares(terms, target)
+        slope = terms.T @ (target - terms @ x)
+        assert (x >= 0).all()
+        assert (slope <= 1e-8).all()  # Karush, Kuhn and Tucker: no coefficient wants to grow,
+        assert abs(slope[x > 0]).max(initial=0) < 1e-8  # and the free ones are at rest
+
+
+def test_only_calm_times_of_a_step_count():
+    steps = [TimedStep(STEP, 90, 3.0), *(TimedStep(STEP, ns, 1.0) for ns in (10, 11, 30))]
+    assert typical_steps(steps) == [TimedStep(STEP, 11, 1.0)]
+
+
+def test_the_calmest_time_counts_where_none_was_calm():
+    steps = [TimedStep(STEP, 90, 3.0), TimedStep(STEP, 50, 2.0)]
+    assert typical_steps(steps) == [TimedStep(STEP, 50, 2.0)]
+
+
+def test_a_machine_that_slows_down_is_followed(program):
+    cost = StepCost(program, TRUTH)
+    slow = [TimedStep(step.shape, 2 * step.ns) for step in timed(cost, mixed(400))]
+    assert cost_errors(cost, slow).median == pytest.approx(0.5, abs=0.01)
+    assert corrected_errors(cost, slow).median < 0.01
+
+
+def test_the_correction_is_slow_and_bounded():
+    correction = Correction()
+    for _ in range(1000):
+        correction.observe(100, 100)
+    correction.observe(100, 10**9)
+    assert correction.factor < 1.03
+    for _ in range(10_000):
+        correction.observe(100, 10**9)
+    assert correction.factor <= 4.0
+    assert correction.corrected_ns(100) <= 400
+
+
+def test_the_running_error_is_that_of_corrected_predictions():
+    correction = Correction()
+    for _ in range(500):
+        correction.observe(100, 200)
+    assert correction.factor == pytest.approx(2.0)
+    assert correction.error < 0.01
+
+
+def test_without_steps_there_is_no_error(program):
+    assert cost_errors(StepCost(program, TRUTH), []) is None
+
+
+def test_the_mixed_load_is_a_function_of_its_seed():
+    assert mixed() == mixed()
+    assert mixed() != mixed_shapes(80, max_tokens=512, max_sequences=64, seed=2)
+
+
+def test_the_mixed_load_keeps_to_the_limits():
+    for shape in mixed_shapes(300, max_tokens=20, max_sequences=3, seed=0):
+        assert shape.tokens <= 20
+        assert len(shape.sequences) <= 3
