@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "runner": {*BASE, "backends", "scheduler", "kvcache", "program", "sampling_slots"},
     "engine": {*BASE, "backends", "kvcache", "program", "runner", "scheduler", "validate"},
     "async_engine": {*BASE, "engine"},
-    "assemble": {*BASE, "backends", "engine", "kvcache", "models", "program", "text"},
+    "assemble": {*BASE, "backends", "cost", "engine", "kvcache", "models", "program", "text"},
     "llm": {*BASE, "assemble", "backends", "completion", "engine", "kvcache", "text", "validate"},
     "metrics": {"errors", "core"},
     "server": {

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from legato.backends.registry import create_backend
-from legato.clock import Clock
+from legato.backends.simulated import SimulatedBackend
+from legato.clock import Clock, VirtualClock
 from legato.config import EngineConfig
+from legato.cost.estimate import StepCost
+from legato.cost.machine import MachineProfile
 from legato.engine import Engine
+from legato.errors import InvalidRequestError
 from legato.kvcache.sizing import check_sizes, free_memory_bytes, resolve_sizes
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
 from legato.models.model import Model
 from legato.program.build import build_program
+from legato.program.program import Program
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -56,13 +62,7 @@ def build_engine(
     """
     check_sizes(config)
     eos_ids = (tokenizer or load_tokenizer(model.tokenizer)).eos_ids
-    program = build_program(
-        model.arch,
-        model.weights,
-        block_size=config.block_size,
-        kv_element_bytes=_KV_ELEMENT_BYTES[config.kv_dtype],
-        max_context=config.max_context or model.arch.max_context,
-    )
+    program = build_model_program(model, config)
     backend = create_backend(program, model.weights, config)
     try:
         sized = resolve_sizes(config, program.kv, model.arch.max_context, free_memory_bytes())
@@ -70,3 +70,37 @@ def build_engine(
     except BaseException:
         backend.close()
         raise
+
+
+def build_model_program(model: Model, config: EngineConfig) -> Program:
+    """The program of `model` with the KV layout and context that `config` asks for."""
+    return build_program(
+        model.arch,
+        model.weights,
+        block_size=config.block_size,
+        kv_element_bytes=_KV_ELEMENT_BYTES[config.kv_dtype],
+        max_context=config.max_context or model.arch.max_context,
+    )
+
+
+def simulate_engine(
+    program: Program,
+    profile: MachineProfile,
+    config: EngineConfig,
+    clock: VirtualClock,
+    eos_ids: frozenset[int] = frozenset(),
+) -> Engine:
+    """An engine whose steps take no work and move `clock` by what `profile` predicts for them.
+
+    The same calls give the same events and times: seeds that requests lack are 1, 2, 3 ….
+    `config.num_kv_blocks` is the size of the imagined pool and must be set.
+
+    Raises InvalidRequestError where a size in `config` is out of range.
+    """
+    check_sizes(config)
+    if not config.num_kv_blocks:
+        raise InvalidRequestError("a simulated engine needs num_kv_blocks", "num_kv_blocks")
+    cost = StepCost(program, profile)
+    backend = SimulatedBackend(program.vocab_size, cost.predict_ns, clock)
+    seeds = count(1)
+    return Engine(program, backend, config, clock, eos_ids, draw_seed=lambda: next(seeds))

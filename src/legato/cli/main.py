@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from legato.cli import bench, chat, demo, inspect, pull, run, serve
+from legato.cli import bench, calibrate, chat, demo, inspect, pull, run, serve
 from legato.cli.arguments import repeat_option
 from legato.errors import LegatoError
 
@@ -24,6 +24,7 @@ app.command("serve")(serve.serve)
 app.command("pull")(pull.pull)
 app.command("inspect")(inspect.inspect)
 app.command("demo")(demo.demo)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(bench.app, name="bench")
 
 
