@@ -95,7 +95,7 @@ def test_a_machine_that_slows_down_is_followed(program):
     cost = StepCost(program, TRUTH)
     slow = [TimedStep(step.shape, 2 * step.ns) for step in timed(cost, mixed(400))]
     assert cost_errors(cost, slow).median == pytest.approx(0.5, abs=0.01)
-    assert corrected_errors(cost, slow).median < 0.01
+    assert corrected_errors(cost, slow).median < 0.03
 
 
 def test_the_correction_is_slow_and_bounded():
@@ -110,11 +110,20 @@ def test_the_correction_is_slow_and_bounded():
     assert correction.corrected_ns(100) <= 400
 
 
+def test_a_burst_of_stalls_does_not_mislead_the_correction():
+    correction = Correction()
+    for _ in range(200):
+        correction.observe(100, 100)
+    for _ in range(40):
+        correction.observe(100, 400)
+    assert correction.factor < 1.1
+
+
 def test_the_running_error_is_that_of_corrected_predictions():
     correction = Correction()
     for _ in range(500):
         correction.observe(100, 200)
-    assert correction.factor == pytest.approx(2.0)
+    assert correction.factor == pytest.approx(2.0, rel=1e-3)
     assert correction.error < 0.01
 
 

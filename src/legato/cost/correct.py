@@ -8,14 +8,18 @@ RATE = 1 / 64
 """Weight of the newest step: the correction follows a change within about a hundred steps."""
 
 LARGEST = math.log(4.0)
-"""Bound of one step's say and of the whole correction: more is a stall, not a wrong estimate."""
+"""Bound of the whole correction."""
+
+SURPRISE = 0.15
+"""Most by which one step may differ from what was learnt: more is a stall, not a wrong estimate."""
 
 
 class Correction:
     """Compares predictions with measured steps.
 
-    The factor is the exponential moving geometric mean of measured / predicted: a ratio of two
-    and one of a half cancel.
+    The factor is an exponential moving mean of log(measured / predicted): a ratio of two and one
+    of a half cancel. A step that differs much counts like one that differs a little (Huber 1964,
+    Robust Estimation of a Location Parameter), so that a burst of stalls does not mislead it.
     """
 
     def __init__(self) -> None:
@@ -40,9 +44,9 @@ class Correction:
     def observe(self, predicted_ns: int, measured_ns: int) -> None:
         """A step was predicted, before correction, and took `measured_ns`; both positive."""
         ratio = math.log(measured_ns / predicted_ns)
-        bounded = max(-LARGEST, min(LARGEST, ratio))
+        surprise = max(-SURPRISE, min(SURPRISE, ratio - self._log_ratio))
         self._steps += 1
         rate = max(RATE, 1 / self._steps)  # a plain mean of the first steps, then a moving one
         error = min(3.0, abs(math.exp(self._log_ratio - ratio) - 1))
         self._error += rate * (error - self._error)
-        self._log_ratio += rate * (bounded - self._log_ratio)
+        self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + rate * surprise))
