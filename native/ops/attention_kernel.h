@@ -6,7 +6,8 @@
 //   over splits:    (m, l, o) are folded one after the other (Milakov & Gimelshein 2018)
 // A dot product adds dimensions in order; l adds the tokens of equal position modulo 16 in order,
 // then the 16 sums; o adds tokens in order. Tokens that a row does not see add exact zeros. So the
-// row's bits do not depend on the rows, heads or splits computed beside it.
+// row's bits do not depend on the rows, heads or splits computed beside it. With bf16 products
+// "in order" means pair by pair, which changes nothing in this argument.
 #pragma once
 
 #include "attention_products.h"

@@ -15,7 +15,7 @@ constexpr int kSplit = 256;         // tokens whose softmax is computed at once,
 constexpr int kSplitTiles = kSplit / kTile;
 constexpr int kTileQueries = 96;    // (row, head) pairs that share one pass over keys and values
 constexpr int kMaxHeadDim = 512;
-constexpr int kStagedDim = 256;     // keys and values of larger heads are converted as they are read
+constexpr int kStagedDim = 256;     // larger heads are converted each time that they are read
 
 constexpr int64_t padded_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
