@@ -262,6 +262,15 @@ void copy_blocks(Executor& executor, const std::vector<int32_t>& sources,
   executor.copy_blocks(sources.data(), targets.data(), static_cast<int64_t>(sources.size()));
 }
 
+void bind_profile(nb::module_& m) {
+  nb::class_<InstructionProfile>(m, "InstructionProfile")
+      .def_ro("kind", &InstructionProfile::kind)
+      .def_ro("rows", &InstructionProfile::rows)
+      .def_ro("nanoseconds", &InstructionProfile::nanoseconds)
+      .def_ro("weight_bytes", &InstructionProfile::weight_bytes)
+      .def_ro("weights", &InstructionProfile::weights);
+}
+
 void bind_executor(nb::module_& m) {
   nb::class_<Options>(m, "Options")
       .def(nb::init<Simd, Precision, int32_t, int32_t, int32_t>(), "simd"_a, "precision"_a,
@@ -272,6 +281,8 @@ void bind_executor(nb::module_& m) {
       .def("allocate_kv", &Executor::allocate_kv, "blocks"_a)
       .def("copy_blocks", &copy_blocks, "sources"_a, "targets"_a)
       .def("run", &run, "step"_a)
+      .def("start_profile", &Executor::start_profile)
+      .def("profile", &Executor::profile)
       .def_prop_ro("threads", &Executor::threads)
       .def_prop_ro("weight_bytes", &Executor::weight_bytes);
 }
@@ -320,6 +331,7 @@ NB_MODULE(_native, m) {
   legato::bind_operands(m);
   legato::bind_plan(m);
   legato::bind_instructions(m);
+  legato::bind_profile(m);
   legato::bind_executor(m);
   legato::bind_tools(m);
 }

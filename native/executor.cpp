@@ -108,14 +108,25 @@ void Executor::copy_blocks(const int32_t* sources, const int32_t* targets, int64
 }
 
 void Executor::run(const Step& step) {
+  if (profile_) profile_->start_step();
   check_step(step, plan_, blocks_);
   memory_.reserve(step.tokens, step.outputs);
   plan_attentions(context(step));
   const StepContext ready = context(step);
   pool_.run([&](Worker& worker) {
+    const bool measured = profile_ && worker.index() == 0;
     rope_tables(ready, worker);
-    for (size_t i = 0; i < plan_.instructions.size(); ++i) execute(ready, worker, i);
+    if (measured) profile_->before_instructions();
+    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+      execute(ready, worker, i);
+      if (measured) profile_->after(i);
+    }
   });
+}
+
+std::vector<InstructionProfile> Executor::profile() const {
+  if (!profile_) return {};
+  return profile_->report(plan_, packed_);
 }
 
 StepContext Executor::context(const Step& step) const {

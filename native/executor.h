@@ -1,9 +1,11 @@
 // Owns a plan and everything that it needs to run: threads, packed weights, scratch, KV pool.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "arena.h"
+#include "profile.h"
 #include "program.h"
 #include "stages.h"
 #include "step_memory.h"
@@ -21,6 +23,11 @@ class Executor {
   void copy_blocks(const int32_t* sources, const int32_t* targets, int64_t count);
   // Execute the plan. Throws StepError where the step breaks its contract.
   void run(const Step& step);
+
+  // Begin to measure the instructions of every step from now on.
+  void start_profile() { profile_.emplace(plan_.instructions.size()); }
+  // What was measured since; empty where no profile was started.
+  std::vector<InstructionProfile> profile() const;
 
   const Plan& plan() const { return plan_; }
   int threads() const { return pool_.size(); }
@@ -42,6 +49,7 @@ class Executor {
   std::vector<AttentionPlan> attention_plans_;
   std::vector<int32_t> attention_plan_of_;
   Arena attention_scratch_;
+  std::optional<Profile> profile_;
 };
 
 }  // namespace legato

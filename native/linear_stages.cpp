@@ -7,7 +7,27 @@ namespace {
 
 constexpr int64_t kChunksPerThread = 4;  // so that a noisy neighbour does not stall a barrier
 
+// How much of its first weights a thread asks for before it prepares its input.
+constexpr int64_t kPrefetchBytes = 16384;
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Range {
+  int64_t first, last;
+};
+
+// Part `item` of `total` things cut into `items` parts that differ by one at most.
+Range cut(int64_t total, int64_t items, int64_t item) {
+  return {total * item / items, total * (item + 1) / items};
+}
+
+// Ask for the weights of a panel and of those behind it.
+void prefetch(const PackedWeight& weight, int64_t panel) {
+  const int64_t size = packed_bytes(weight.format, weight.rows, weight.columns);
+  const int64_t start = size / weight.panels() * panel;
+  const int64_t end = std::min(size, start + kPrefetchBytes);
+  for (int64_t at = start; at < end; at += 64) __builtin_prefetch(weight.data + at);
+}
 
 // Which forms of its input a group of projections reads.
 struct Needs {
@@ -47,7 +67,11 @@ Prepared prepare(const StepContext& c, Worker& worker, const Input& input) {
     for (int64_t t = 0; t < in.rows; ++t) prepare_row(c, input, in, prepared, t);
   } else {
     prepared = c.memory.shared(in.rows, in.width);
-    worker.share(in.rows, [&](int64_t t) { prepare_row(c, input, in, prepared, t); });
+    // Whole tiles: two threads would fight for the lines that the rows of a tile share.
+    worker.share(divide_up(in.rows, kTileRows), [&](int64_t tile) {
+      const int64_t end = std::min(in.rows, (tile + 1) * kTileRows);
+      for (int64_t t = tile * kTileRows; t < end; ++t) prepare_row(c, input, in, prepared, t);
+    });
   }
   if (!input.norm) prepared.f32 = in;
   return prepared;
@@ -68,38 +92,63 @@ LinearCall linear_call(const StepContext& c, const Projection& part, const Prepa
   return call;
 }
 
-// Panels per work item when all parts together are cut for all threads.
-int64_t chunk_panels(const StepContext& c, const Worker& worker, const Linear& op) {
-  int64_t panels = 0;
-  for (const Projection& part : op.parts) panels += c.packed[part.weight].panels();
-  return divide_up(panels, kChunksPerThread * worker.threads());
-}
+// The panels of all parts of a Linear, one part after the other.
+struct PartPanels {
+  const StepContext& c;
+  const std::vector<Projection>& parts;
 
-// A tile of GatedLinear: one weight's outputs [first, first + width) into a compact matrix.
-void tile_linear(const StepContext& c, int32_t weight, const Prepared& input, int64_t rows,
-                 int64_t first, int64_t width, float* tile) {
+  int64_t panels(const Projection& part) const { return c.packed[part.weight].panels(); }
+  int64_t total() const {
+    int64_t sum = 0;
+    for (const Projection& part : parts) sum += panels(part);
+    return sum;
+  }
+  // Calls use(part, panels of that part) for every part that `range` touches.
+  template <class Use>
+  void visit(Range range, Use&& use) const {
+    for (const Projection& part : parts) {
+      const int64_t first = std::max<int64_t>(range.first, 0);
+      const int64_t last = std::min(range.last, panels(part));
+      if (first < last) use(part, Range{first, last});
+      range = {range.first - panels(part), range.last - panels(part)};
+    }
+  }
+};
+
+// A piece of a GatedLinear: rows of one tile, columns of one strip.
+struct Piece {
+  Range rows, columns;
+  int64_t width() const { return columns.last - columns.first; }
+};
+
+// One weight's part of a piece, into a compact matrix.
+void multiply_piece(const StepContext& c, int32_t weight, const Prepared& input, int64_t m,
+                    const Piece& piece, float* tile) {
   LinearCall call{};
   call.weight = &c.packed[weight];
   call.quantised = input.quantised;
   call.x = input.f32.data;
   call.x_stride = input.f32.stride;
-  call.m = rows;
-  call.out = tile - first;  // the kernel addresses outputs by their column
-  call.out_stride = StepMemory::kTileColumns;
-  linear(c.simd, call, first / kPanelRows, (first + width) / kPanelRows);
+  call.m = m;
+  call.out_stride = piece.width();
+  // The kernel addresses outputs by their row and column.
+  call.out = tile - piece.rows.first * call.out_stride - piece.columns.first;
+  call.first_row = piece.rows.first;
+  call.last_row = piece.rows.last;
+  linear(c.simd, call, piece.columns.first / kPanelRows, piece.columns.last / kPanelRows);
 }
 
-void gated_tile(const StepContext& c, const GatedLinear& op, const Prepared& input, int thread,
-                int64_t rows, int64_t first, int64_t width) {
-  const int64_t columns = c.packed[op.gate].rows;
+void gated_piece(const StepContext& c, const GatedLinear& op, const Prepared& input, int thread,
+                 int64_t m, const Piece& piece) {
   float *gate = c.memory.tile(thread, 0), *up = c.memory.tile(thread, 1);
-  tile_linear(c, op.gate, input, rows, first, width, gate);
-  tile_linear(c, op.up, input, rows, first, width, up);
-  for (int64_t t = 0; t < rows; ++t) {
-    float* gate_row = gate + t * StepMemory::kTileColumns;
-    c.ops.gated(op.activation, gate_row, up + t * StepMemory::kTileColumns, width, gate_row);
-    quantise_row(c.simd, c.precision, gate_row - first, t, first, first + width, rows, columns,
-                 c.memory.handover());
+  multiply_piece(c, op.gate, input, m, piece, gate);
+  multiply_piece(c, op.up, input, m, piece, up);
+  const auto [first, last] = piece.rows;
+  c.ops.gated(op.activation, gate, up, (last - first) * piece.width(), gate);
+  for (int64_t t = first; t < last; ++t) {
+    const float* row = gate + (t - first) * piece.width() - piece.columns.first;
+    quantise_row(c.simd, c.precision, row, t, piece.columns.first, piece.columns.last, m,
+                 c.packed[op.gate].rows, c.memory.handover());
   }
 }
 
@@ -112,43 +161,48 @@ bool reads_quantised(Format format) {
 void linear_stage(const StepContext& c, Worker& worker, const Linear& op) {
   const int64_t rows = c.buffer(op.parts.front().out).rows;
   if (rows == 0) return;
+  const PartPanels panels{c, op.parts};
+  const int64_t total = panels.total();
+  const int64_t items = std::min(total, kChunksPerThread * worker.threads());
+  const Range mine = cut(total, items, worker.first_item(items));
+  panels.visit({mine.first, mine.first + 1}, [&](const Projection& part, Range range) {
+    prefetch(c.packed[part.weight], range.first);
+  });
   Prepared input{c.memory.handover(), {}};
   if (op.input != kNone) {
     Needs needs;
     for (const Projection& part : op.parts) needs.add(c.packed[part.weight].format);
     input = prepare(c, worker, {op.input, op.norm, c.buffer(op.input).width, needs});
   }
-  const int64_t chunk = chunk_panels(c, worker, op);
-  int64_t items = 0;
-  for (const Projection& part : op.parts) items += divide_up(c.packed[part.weight].panels(), chunk);
   worker.share(items, [&](int64_t item) {
-    for (const Projection& part : op.parts) {
-      const int64_t panels = c.packed[part.weight].panels(), chunks = divide_up(panels, chunk);
-      if (item < chunks) {
-        linear(c.simd, linear_call(c, part, input), item * chunk,
-               std::min(panels, (item + 1) * chunk));
-        return;
-      }
-      item -= chunks;
-    }
+    panels.visit(cut(total, items, item), [&](const Projection& part, Range range) {
+      linear(c.simd, linear_call(c, part, input), range.first, range.last);
+    });
   });
 }
 
 void gated_linear_stage(const StepContext& c, Worker& worker, const GatedLinear& op) {
   const Matrix in = c.buffer(op.input);
   if (in.rows == 0) return;
+  const PackedWeight &gate = c.packed[op.gate], &up = c.packed[op.up];
+  const int64_t blocks = gate.rows / kQuantBlock;
+  const int64_t strips = divide_up(gate.rows, StepMemory::kTileColumns);
+  const int64_t items = std::min(blocks, std::max(strips, kChunksPerThread * worker.threads()));
+  const int64_t mine = cut(blocks, items, worker.first_item(items)).first;
+  if (mine < blocks) {
+    prefetch(gate, mine * kQuantBlock / kPanelRows);
+    prefetch(up, mine * kQuantBlock / kPanelRows);
+  }
   Needs needs;
-  needs.add(c.packed[op.gate].format);
-  needs.add(c.packed[op.up].format);
+  needs.add(gate.format);
+  needs.add(up.format);
   const Prepared input = prepare(c, worker, {op.input, op.norm, in.width, needs});
-  const int64_t columns = c.packed[op.gate].rows;
-  const int64_t tiles = divide_up(columns, StepMemory::kTileColumns);
-  const int64_t chunk = divide_up(tiles, kChunksPerThread * worker.threads());
-  worker.share(divide_up(tiles, chunk), [&](int64_t item) {
-    for (int64_t tile = item * chunk; tile < std::min(tiles, (item + 1) * chunk); ++tile) {
-      const int64_t first = tile * StepMemory::kTileColumns;
-      gated_tile(c, op, input, worker.index(), in.rows, first,
-                 std::min(StepMemory::kTileColumns, columns - first));
+  worker.share(items, [&](int64_t item) {
+    const auto [first, last] = cut(blocks, items, item);
+    const Range columns{first * kQuantBlock, last * kQuantBlock};
+    for (int64_t row = 0; row < in.rows; row += kTileRows) {
+      const Range rows{row, std::min(in.rows, row + kTileRows)};
+      gated_piece(c, op, input, worker.index(), in.rows, {rows, columns});
     }
   });
 }

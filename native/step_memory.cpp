@@ -64,7 +64,7 @@ int64_t StepMemory::lay_out(int64_t tokens, int64_t outputs) {
   for (Offsets& own : threads_) {
     own.quantised = take(quantised_bytes(kPrivateRows, widths_.input));
     own.f32 = take(kFloat * kPrivateRows * line_stride(widths_.input));
-    own.tile = take(widths_.handover == 0 ? 0 : 2 * kFloat * rows * kTileColumns);
+    own.tile = take(widths_.handover == 0 ? 0 : 2 * kFloat * kTileRows * kTileColumns);
     own.sampling = take(sample_scratch_bytes(static_cast<int32_t>(logits_width(plan_))));
   }
   return end_;
@@ -89,8 +89,7 @@ Prepared StepMemory::own(int thread, int64_t rows, int64_t columns) const {
 }
 
 float* StepMemory::tile(int thread, int which) const {
-  const int64_t rows = std::max(tokens_, outputs_);
-  return floats(threads_[thread].tile) + which * rows * kTileColumns;
+  return floats(threads_[thread].tile) + which * kTileRows * kTileColumns;
 }
 
 Matrix StepMemory::cosines(int32_t rope) const {

@@ -31,10 +31,11 @@ class StepMemory {
     int64_t input;
     int64_t handover;
   };
-  // Rows that a thread may prepare for itself alone instead of sharing the work.
-  static constexpr int64_t kPrivateRows = 2;
-  // Columns of a GatedLinear that a thread computes before it passes them on.
-  static constexpr int64_t kTileColumns = 64;
+  // Rows that every thread prepares for itself alone. Two threads would fight for the lines that
+  // the rows of a tile share, and a barrier costs more than what one of them saves.
+  static constexpr int64_t kPrivateRows = kTileRows;
+  // Columns of a GatedLinear that a thread computes, for a tile of rows, before it passes them on.
+  static constexpr int64_t kTileColumns = 192;
 
   StepMemory(const Plan& plan, int threads, Widths widths) noexcept;
 
@@ -45,7 +46,7 @@ class StepMemory {
   Prepared shared(int64_t rows, int64_t columns) const;
   Prepared own(int thread, int64_t rows, int64_t columns) const;
   uint8_t* handover() const { return at(handover_); }
-  float* tile(int thread, int which) const;  // [tokens, kTileColumns]; which: 0 or 1
+  float* tile(int thread, int which) const;  // [kTileRows, kTileColumns]; which: 0 or 1
   Matrix cosines(int32_t rope) const;        // [tokens, pairs]
   Matrix sines(int32_t rope) const;
   uint8_t* sampling(int thread) const { return at(threads_[thread].sampling); }

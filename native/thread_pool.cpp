@@ -7,7 +7,9 @@ namespace legato {
 namespace {
 
 constexpr int kSpinsBeforeYield = 4096;  // a core that another process took comes back by yielding
+// Waking a sleeper costs about 50 us: more than what usually lies between two steps.
 constexpr auto kSpinBetweenRuns = std::chrono::microseconds(40);
+constexpr auto kYieldBetweenRuns = std::chrono::microseconds(300);
 
 void pause() {
 #if defined(__x86_64__)
@@ -32,14 +34,14 @@ void Worker::barrier() {
   sense_ ^= 1;
   if (pool_.arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == pool_.size_) {
     pool_.arrived_.store(0, std::memory_order_relaxed);
-    pool_.next_item_.store(pool_.size_, std::memory_order_relaxed);
+    for (ThreadPool::Run& run : pool_.runs_) run.taken.store(0, std::memory_order_relaxed);
     pool_.sense_.store(sense_, std::memory_order_release);
     return;
   }
   spin_until([&] { return pool_.sense_.load(std::memory_order_acquire) == sense_; });
 }
 
-ThreadPool::ThreadPool(int threads) : size_(threads), next_item_(threads) {
+ThreadPool::ThreadPool(int threads) : size_(threads), runs_(static_cast<size_t>(threads)) {
   for (int index = 1; index < size_; ++index) {
     threads_.emplace_back([this, index] { serve(index); });
   }
@@ -76,10 +78,13 @@ void ThreadPool::serve(int index) {
 }
 
 uint32_t ThreadPool::wait_for_work(uint32_t seen) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpinBetweenRuns;
+  const auto start = std::chrono::steady_clock::now();
   uint32_t epoch = epoch_.load(std::memory_order_acquire);
-  while (epoch == seen && std::chrono::steady_clock::now() < deadline) {
-    pause();
+  while (epoch == seen) {
+    const auto waited = std::chrono::steady_clock::now() - start;
+    if (waited > kSpinBetweenRuns + kYieldBetweenRuns) break;
+    if (waited < kSpinBetweenRuns) pause();
+    else std::this_thread::yield();  // other threads of the process may want this core
     epoch = epoch_.load(std::memory_order_acquire);
   }
   while (epoch == seen) {

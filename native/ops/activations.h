@@ -19,8 +19,6 @@
 namespace legato {
 namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
 
-constexpr int64_t kTileRows = 16;
-
 constexpr int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 constexpr int64_t tile_bytes(int64_t rows, int64_t blocks) {

@@ -12,6 +12,7 @@ namespace legato {
 
 constexpr int64_t kPanelRows = 16;     // output rows of one panel
 constexpr int64_t kQuantBlock = 32;    // columns that share an activation scale
+constexpr int64_t kTileRows = 16;      // activation rows that lie together (activations.h)
 
 // A weight in panel order (panel.h). `data` is 64-byte aligned and stays owned by the caller.
 struct PackedWeight {
@@ -50,9 +51,12 @@ struct LinearCall {
   const float* addend;       // [m, rows], row stride out_stride, added last (residual), or null
   float* out;                // [m, rows], row stride out_stride; may be `addend`
   int64_t out_stride;
+  // Activation rows to compute; the first is a multiple of kTileRows.
+  int64_t first_row = 0;
+  int64_t last_row = INT64_MAX;  // or m, if that is less
 };
 
-// Compute output panels [first_panel, last_panel) for all m rows.
+// Compute output panels [first_panel, last_panel) for the call's rows.
 void linear(Simd simd, const LinearCall& call, int64_t first_panel, int64_t last_panel);
 
 }  // namespace legato

@@ -17,6 +17,10 @@ constexpr int64_t kStripBytes = 256 << 10;
 // How far ahead of its use a weight is asked for when it comes from memory.
 constexpr int64_t kPrefetchBytes = 2048;
 
+inline int64_t last_row(const LinearCall& call) {
+  return call.last_row < call.m ? call.last_row : call.m;
+}
+
 template <class V>
 inline __attribute__((always_inline)) void finish(const LinearCall& call, int64_t row,
                                                   int64_t panel, typename V::F value) {
@@ -137,12 +141,16 @@ void multiply_tile(const LinearCall& call, int64_t index, int64_t first_panel,
 
 template <class V, Format F>
 void multiply_blocks(const LinearCall& call, int64_t first_panel, int64_t last_panel) {
-  const int64_t tiles = (call.m + kTileRows - 1) / kTileRows;
+  const int64_t first_tile = call.first_row / kTileRows;
+  const int64_t last_tile = (last_row(call) + kTileRows - 1) / kTileRows;
   const int64_t fitting = kStripBytes / panel_bytes(F, call.weight->columns);
-  const int64_t strip = tiles == 1 ? last_panel - first_panel : fitting > 1 ? fitting : 1;
+  const int64_t several = fitting > 1 ? fitting : 1;
+  const int64_t strip = last_tile - first_tile == 1 ? last_panel - first_panel : several;
   for (int64_t panel = first_panel; panel < last_panel; panel += strip) {
     const int64_t end = panel + strip < last_panel ? panel + strip : last_panel;
-    for (int64_t tile = 0; tile < tiles; ++tile) multiply_tile<V, F>(call, tile, panel, end);
+    for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+      multiply_tile<V, F>(call, tile, panel, end);
+    }
   }
 }
 
@@ -194,8 +202,8 @@ FloatKernel float_kernel(int64_t count) {
 template <class V, Format F>
 void multiply_floats(const LinearCall& call, int64_t first_panel, int64_t last_panel) {
   for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-    for (int64_t row = 0; row < call.m;) {
-      const int64_t count = share(call.m - row, V::kRows);
+    for (int64_t row = call.first_row; row < last_row(call);) {
+      const int64_t count = share(last_row(call) - row, V::kRows);
       float_kernel<V, F, V::kRows>(count)(call, row, panel);
       row += count;
     }
