@@ -167,11 +167,34 @@ class Options:
         self, simd: Simd, precision: Precision, threads: int, rows: int, outputs: int
     ) -> None: ...
 
+class InstructionProfile:
+    """What an instruction cost since the profile began; see native/profile.h."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def rows(self) -> Rows:
+        """Whether it works on token rows or on output rows."""
+
+    @property
+    def nanoseconds(self) -> int:
+        """Until its barrier, over all steps."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that it reads in a step."""
+
+    @property
+    def weights(self) -> int:
+        """Weights that it multiplies each row with."""
+
 class Executor:
     def __init__(self, plan: Plan, options: Options) -> None: ...
     def allocate_kv(self, blocks: int) -> None: ...
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None: ...
     def run(self, step: StepInput) -> tuple[I32, F32, I32, F32, F32 | None]: ...
+    def start_profile(self) -> None: ...
+    def profile(self) -> list[InstructionProfile]: ...
     @property
     def threads(self) -> int: ...
     @property

@@ -203,3 +203,15 @@ def test_more_precision_is_nearer_to_the_weights():
         backend.close()
     errors = [np.linalg.norm(logits[p] - logits["exact"]) for p in ("fast", "balanced")]
     assert errors[0] >= errors[1] > 0
+
+
+def test_profile_has_every_instruction_and_starts_again(backend):
+    backend.start_profile()
+    backend.run(good_step())
+    profile = backend.profile()
+    assert profile[0].kind == "prologue"
+    assert {"embed", "linear", "attention", "sample"} <= {part.kind for part in profile}
+    assert sum(part.nanoseconds for part in profile) > 0
+    assert all(part.weight_bytes > 0 for part in profile if part.kind == "linear")
+    backend.start_profile()
+    assert sum(part.nanoseconds for part in backend.profile()) == 0

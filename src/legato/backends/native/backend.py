@@ -103,6 +103,14 @@ class NativeBackend:
             logits=logits,
         )
 
+    def start_profile(self) -> None:
+        """Measure every instruction of the steps from now on; forgets what was measured."""
+        self._running().start_profile()
+
+    def profile(self) -> list[_native.InstructionProfile]:
+        """Time and work of the step's prologue and of every instruction since `start_profile`."""
+        return self._running().profile()
+
     def close(self) -> None:
         """Join the threads and free weights, scratch and KV pool. Idempotent."""
         self._executor = None

@@ -16,8 +16,14 @@ def usable_cpus() -> int:
 
     A quota of one and a half CPUs gives one: threads that spin together would be throttled.
     """
-    allowed = len(os.sched_getaffinity(0))
-    return max(1, min([allowed, *(int(quota) for quota in cpu_quotas())]))
+    return max(1, min([allowed_cpus(), *(int(quota) for quota in cpu_quotas())]))
+
+
+def allowed_cpus() -> int:
+    """CPUs of the affinity mask; all of the machine where the system has no such mask (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cpu_name() -> str:

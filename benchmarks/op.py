@@ -1,0 +1,171 @@
+"""Time, GB/s and GMAC/s of every kind of op in a step, beside the machine's two ceilings.
+
+    python benchmarks/op.py [--model NAME] [--decode 1 4 8 32] [--prefill 512] [--depth 512]
+
+Weight bytes and multiply-adds are those of the linear layers; ops without weights show their time
+alone. The time of an op ends when all threads have done their part. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from legato import _native
+from legato.backends.base import StepInput
+from legato.backends.native.backend import NativeBackend
+from legato.bench.machine import Machine, measure_machine
+from legato.config import EngineConfig
+from legato.models.catalogue import DEFAULT_MODEL
+from legato.models.hub import resolve_model
+from legato.models.load import load_model
+from legato.program.build import build_program
+from legato.program.program import Program
+
+BLOCK_SIZE = 16
+KV_ELEMENT_BYTES = 2
+WARM_UP_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OpFigures:
+    """All ops of one kind and size in one step."""
+
+    op: str
+    count: int
+    microseconds: float
+    gb_s: float
+    gmac_s: float
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parse_arguments()
+    model = load_model(resolve_model(arguments.model))
+    program = build_program(
+        model.arch,
+        model.weights,
+        block_size=BLOCK_SIZE,
+        kv_element_bytes=KV_ELEMENT_BYTES,
+        max_context=model.arch.max_context,
+    )
+    config = EngineConfig(num_threads=arguments.threads, precision=arguments.precision)
+    machine = measure_machine(arguments.threads)
+    steps = make_steps(program, arguments)
+    backend = NativeBackend(program, model.weights, config)
+    backend.allocate_kv(max(int(step.block_tables.max()) + 1 for step in steps.values()))
+    found: dict[str, Any] = {}
+    for name, step in steps.items():
+        figures = measure(backend, step, arguments.steps)
+        print_table(name, figures, machine)
+        found[name] = [asdict(op) for op in figures]
+    backend.close()
+    print(json.dumps({"machine": machine.to_json(), "steps": found}))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--precision", default="balanced", choices=["fast", "balanced", "exact"])
+    parser.add_argument("--threads", type=int, default=0, help="0: all usable")
+    parser.add_argument("--decode", type=int, nargs="*", default=[1, 4, 8, 32], help="batch sizes")
+    parser.add_argument("--prefill", type=int, nargs="*", default=[512], help="prompt lengths")
+    parser.add_argument("--depth", type=int, default=512, help="tokens cached before a decode step")
+    parser.add_argument("--steps", type=int, default=10, help="steps that are averaged")
+    return parser.parse_args()
+
+
+def make_steps(program: Program, arguments: argparse.Namespace) -> dict[str, StepInput]:
+    """One step for every batch size and prompt length, by its title."""
+    steps = {
+        f"decode, batch {batch}, depth {arguments.depth}": make_step(
+            program, batch, 1, arguments.depth
+        )
+        for batch in arguments.decode
+    }
+    for length in arguments.prefill:
+        steps[f"prefill, {length} tokens"] = make_step(program, 1, length, 0)
+    return steps
+
+
+def make_step(program: Program, sequences: int, rows: int, depth: int) -> StepInput:
+    """`sequences` sequences of `depth` cached tokens, each with `rows` more."""
+    blocks = -(-(depth + rows) // BLOCK_SIZE)
+    groups = len(program.kv.groups)
+    tables = np.arange(groups * sequences * blocks, dtype=np.int32)
+    positions = np.arange(depth, depth + rows, dtype=np.int32)
+    ids = np.random.default_rng(20).integers(0, program.vocab_size, sequences * rows)
+    return StepInput(
+        token_ids=ids.astype(np.int32),
+        positions=np.tile(positions, sequences),
+        query_starts=np.arange(0, sequences * rows + 1, rows, dtype=np.int32),
+        kv_lengths=np.full(sequences, depth + rows, np.int32),
+        block_tables=tables.reshape(groups, sequences, blocks),
+        output_rows=np.arange(rows - 1, sequences * rows, rows, dtype=np.int32),
+    )
+
+
+def measure(backend: NativeBackend, step: StepInput, steps: int) -> list[OpFigures]:
+    """Run the step and average its profile, ops in the order of their first appearance."""
+    for _ in range(WARM_UP_STEPS):
+        backend.run(step)
+    backend.start_profile()
+    for _ in range(steps):
+        backend.run(step)
+    groups: dict[tuple[str, int], list[_native.InstructionProfile]] = {}
+    for instruction in backend.profile():
+        groups.setdefault((instruction.kind, instruction.weight_bytes), []).append(instruction)
+    return [figures_of(members, step, steps) for members in groups.values()]
+
+
+def figures_of(members: list[_native.InstructionProfile], step: StepInput, steps: int) -> OpFigures:
+    """Instructions that do the same, together."""
+    first = members[0]
+    rows = len(step.token_ids) if first.rows is _native.Rows.TOKENS else len(step.output_rows)
+    nanoseconds = sum(member.nanoseconds for member in members) / steps
+    name = f"{first.kind}, {first.weight_bytes >> 10} KiB" if first.weight_bytes else first.kind
+    return OpFigures(
+        op=name,
+        count=len(members),
+        microseconds=nanoseconds / 1e3,
+        gb_s=len(members) * first.weight_bytes / nanoseconds,
+        gmac_s=len(members) * first.weights * rows / nanoseconds,
+    )
+
+
+def print_table(title: str, figures: Iterable[OpFigures], machine: Machine) -> None:
+    """One step: ops down, time and the share of each ceiling across."""
+    table = Table(
+        "op", "times", "µs", "each µs", "GB/s", "of DRAM", "GMAC/s", "of int8", title=title
+    )
+    table.columns[0].no_wrap = True
+    total = 0.0
+    for op in figures:
+        total += op.microseconds
+        table.add_row(
+            op.op,
+            str(op.count),
+            f"{op.microseconds:,.1f}",
+            f"{op.microseconds / op.count:,.2f}",
+            *rate(op.gb_s, machine.bandwidth_gb_s),
+            *rate(op.gmac_s, machine.int8_gmac_s),
+        )
+    table.add_row("step", "", f"{total:,.1f}")
+    Console().print(table)
+
+
+def rate(value: float, ceiling: float) -> tuple[str, str]:
+    """A rate and its share of the ceiling; nothing where there are no weights."""
+    return (f"{value:.1f}", f"{value / ceiling:.0%}") if value else ("", "")
+
+
+if __name__ == "__main__":
+    main()
