@@ -1,72 +1,147 @@
-"""A streaming client for OpenAI-compatible chat endpoints that stamps every chunk on arrival."""
+"""A streaming client for OpenAI-compatible endpoints. Every request ends in an `Outcome`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
 
-import httpx
-
-from legato.clock import Clock
-from legato.errors import LegatoError
+from legato.bench.answer import Answer
+from legato.bench.connection import Address, Connection
+from legato.bench.endpoint import Endpoint, Message
+from legato.bench.outcome import FailureKind, Outcome, RequestFailedError
+from legato.bench.sse import EventSplitter
+from legato.clock import Clock, RealClock
 from legato.metrics.timeline import Timeline
 
-
-class EndpointError(LegatoError):
-    """The endpoint refused the request, or its stream broke off."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """A streamed answer: its text so far, its timeline, and what the server says it used."""
-
-    timeline: Timeline
-    text: str = ""
-    finish_reason: str | None = None
+TIMEOUT_S = 120.0
+MAX_ERROR_BODY = 300
 
 
-def stream_chat(url: str, body: dict[str, Any], answer: Answer, clock: Clock) -> Iterator[str]:
-    """Ask `url` (up to and including /v1) and yield text as it comes, filling in `answer`.
+class Client:
+    """Asks one endpoint; connections are kept and used again.
 
-    The number of tokens comes from `usage`: a token that brought no text of its own (half a
-    character, the end of the answer) is stamped with the chunk that closed the stream.
-
-    Raises EndpointError where the answer is not a complete stream.
+    Args:
+        endpoint: where and how to ask.
+        clock: stamps the bytes as they come.
+        timeout_s: a request without a complete answer after this long has failed.
     """
-    request = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    try:
-        with httpx.stream(
-            "POST", f"{url}/chat/completions", json=request, timeout=300.0
-        ) as response:
-            if response.status_code != httpx.codes.OK:
-                response.read()
-                raise EndpointError(f"{url} answered {response.status_code}: {response.text[:300]}")
-            for chunk in _events(response):
-                yield from _take(chunk, answer, clock.now_ns())
-    except httpx.HTTPError as error:
-        raise EndpointError(f"the stream from {url} broke off: {error}") from error
-    if answer.finish_reason is None:
-        raise EndpointError(f"the stream from {url} ended without a finish_reason")
+
+    def __init__(
+        self, endpoint: Endpoint, *, clock: Clock | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.endpoint = endpoint
+        self.clock = clock or RealClock()
+        self.tokens = 0
+        self._address = Address.of(endpoint.url)
+        self._timeout_s = timeout_s
+        self._idle: list[Connection] = []
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        *,
+        arrival_ns: int | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Outcome:
+        """Ask, and wait for the whole answer or its failure.
+
+        Args:
+            messages: the conversation.
+            max_tokens: most tokens of the answer.
+            arrival_ns: when the request was due; now, by default.
+            on_text: hears each piece of text as it comes.
+        """
+        request = self.endpoint.request(messages, max_tokens)
+        sent_ns = self.clock.now_ns()
+        outcome = Outcome(Timeline(sent_ns if arrival_ns is None else arrival_ns), sent_ns)
+        answer = Answer(on_text)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._exchange(request, answer)
+            answer.check()
+        except RequestFailedError as error:
+            outcome.failure, outcome.detail = error.kind, str(error)
+        except TimeoutError:
+            outcome.failure = FailureKind.DEADLINE
+            outcome.detail = f"no complete answer within {self._timeout_s:g} s"
+        except asyncio.CancelledError:
+            outcome.failure, outcome.detail = FailureKind.UNFINISHED, "the run was interrupted"
+        answer.settle(outcome)
+        self.tokens += outcome.timeline.output_tokens
+        return outcome
+
+    def close(self) -> None:
+        """Drop the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _exchange(self, request: bytes, answer: Answer) -> None:
+        """Over a kept connection if there is one; the server may have closed it meanwhile."""
+        connection = self._kept()
+        if connection is not None:
+            try:
+                await self._exchange_over(connection, request, answer)
+            except RequestFailedError as error:
+                if error.kind is not FailureKind.RESET or connection.received:
+                    raise
+            else:
+                return
+        fresh = await Connection.open(self._address, self.clock)
+        await self._exchange_over(fresh, request, answer)
+
+    def _kept(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
+    async def _exchange_over(self, connection: Connection, request: bytes, answer: Answer) -> None:
+        reader = _Reader(connection, answer)
+        try:
+            await connection.exchange(request, reader.take)
+        except RequestFailedError as error:
+            if not (answer.done and error.kind is FailureKind.RESET):
+                raise
+        except asyncio.CancelledError:
+            if not answer.done:  # else only the end of the response is missing
+                raise
+        finally:
+            self._keep_or_close(connection)
+        reader.check_status()
+
+    def _keep_or_close(self, connection: Connection) -> None:
+        if connection.response.reusable and connection.is_open:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
 
-def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    for line in response.iter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line[6:])
+class _Reader:
+    """Takes the body of one response: events of a 200, the words of any other."""
+
+    def __init__(self, connection: Connection, answer: Answer) -> None:
+        self._connection = connection
+        self._answer = answer
+        self._events = EventSplitter()
+        self._refusal = b""
+
+    def take(self, body: bytes, now_ns: int) -> None:
+        if self._connection.response.status != 200:
+            self._refusal = (self._refusal + body)[:MAX_ERROR_BODY]
+            return
+        for event in self._events.feed(body):
+            self._answer.take(event, now_ns)
+
+    def check_status(self) -> None:
+        status = self._connection.response.status
+        if status != 200:
+            words = self._refusal.decode(errors="replace")
+            raise RequestFailedError(_kind_of(status), f"status {status}: {words}")
 
 
-def _take(chunk: dict[str, Any], answer: Answer, now_ns: int) -> Iterator[str]:
-    if "error" in chunk:
-        raise EndpointError(f"the stream ended in an error: {chunk['error']}")
-    for choice in chunk.get("choices", ()):
-        if text := choice["delta"].get("content"):
-            answer.timeline.stamp(now_ns)
-            answer.text += text
-            yield text
-        answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
-    if usage := chunk.get("usage"):
-        answer.timeline.prompt_tokens = usage["prompt_tokens"]
-        silent = usage["completion_tokens"] - answer.timeline.output_tokens
-        answer.timeline.stamp(now_ns, max(silent, 0))
+def _kind_of(status: int) -> FailureKind:
+    if status in (429, 503):
+        return FailureKind.OVERLOADED
+    return FailureKind.REFUSED if 400 <= status < 500 else FailureKind.SERVER_ERROR

@@ -14,7 +14,7 @@ from legato.cli.arguments import DEFAULT, ModelOption
 from legato.errors import LegatoError
 
 if TYPE_CHECKING:
-    from legato.bench.client import Answer
+    from legato.metrics.timeline import Timeline
 
 QUESTION = "What makes a good bread? Answer in a short paragraph."
 TTFT_OBJECTIVE_S = 1.0
@@ -28,25 +28,25 @@ def demo(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
 ) -> None:
     """Serve a model on a free port, ask one question with streaming, print the timeline."""
-    from legato.bench.client import Answer, stream_chat
+    import asyncio
+
+    from legato.bench.client import Client
+    from legato.bench.endpoint import Endpoint
     from legato.cli.progress import resolve_with_progress
-    from legato.clock import RealClock
-    from legato.metrics.timeline import Timeline
 
     path = resolve_with_progress(model)
-    clock = RealClock()
     with running_server(str(path)) as url:
         print(f"{url}\n> {question}\n")
-        answer = Answer(Timeline(arrival_ns=clock.now_ns()))
-        body = {
-            "messages": [{"role": "user", "content": question}],
-            "max_tokens": max_tokens,
-            "temperature": 0,
-        }
-        for text in stream_chat(f"{url}/v1", body, answer, clock):
-            print(text, end="", flush=True)
+        asked = Client(Endpoint(url=url)).ask(
+            [{"role": "user", "content": question}],
+            max_tokens,
+            on_text=lambda text: print(text, end="", flush=True),
+        )
+        outcome = asyncio.run(asked)
         print("\n")
-    print_timeline(answer)
+    if not outcome.succeeded:
+        raise LegatoError(f"the question failed ({outcome.failure}): {outcome.detail}")
+    print_timeline(outcome.timeline)
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _listening_url(server: subprocess.Popen[str]) -> str:
     )
 
 
-def print_timeline(answer: Answer) -> None:
+def print_timeline(timeline: Timeline) -> None:
     """The measured timeline as a table."""
     from rich.console import Console
     from rich.table import Table
@@ -84,7 +84,6 @@ def print_timeline(answer: Answer) -> None:
     from legato.metrics.latency import NS_PER_SECOND
     from legato.metrics.report import summarize
 
-    timeline = answer.timeline
     promised = Deadlines(
         int(TTFT_OBJECTIVE_S * NS_PER_SECOND), int(TBT_OBJECTIVE_S * NS_PER_SECOND)
     )

@@ -76,3 +76,15 @@ def fluidity(gaps_ns: Sequence[int], deadlines: Deadlines) -> Fluidity:
         late += misses > 0
         deadline = deadlines.decode_ns
     return Fluidity(missed, total, late, len(gaps_ns))
+
+
+def due_times(gaps_ns: Sequence[int], deadlines: Deadlines) -> list[int]:
+    """When each token was due, in ns from arrival: the grid that `fluidity` scores against."""
+    due: list[int] = []
+    now = 0
+    for number, gap in enumerate(gaps_ns):
+        step = deadlines.decode_ns if number else deadlines.prefill_ns
+        base = max(now, due[-1]) if due else 0
+        due.append(base + step)
+        now += gap
+    return due

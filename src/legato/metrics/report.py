@@ -49,6 +49,7 @@ def summarize(
     window_ns: int,
     failed: int = 0,
     deadlines: Callable[[Timeline], Deadlines] | None = None,
+    fluid_enough: float = FLUID_ENOUGH,
 ) -> Report:
     """Summarise what happened in `window_ns`.
 
@@ -56,6 +57,7 @@ def summarize(
         timelines: one per request; one without output tokens counts as failed.
         failed: requests that failed without leaving a timeline.
         deadlines: what each request was promised; without it there is no fluidity.
+        fluid_enough: the fluidity-index from which a request counts as fluid.
     """
     if window_ns <= 0:
         raise ValueError(f"a window has a positive length, not {window_ns} ns")
@@ -79,7 +81,7 @@ def summarize(
         normalized_latency_s=_seconds([latency.normalized_latency_ns(t) for t in done]),
         fluidity_index=Distribution.of([score.index for score in scores]),
         on_time_fraction=_on_time(scores),
-        fluid_fraction=_fluid(scores, requests),
+        fluid_fraction=_fluid(scores, requests, fluid_enough),
     )
 
 
@@ -94,8 +96,8 @@ def _on_time(scores: Sequence[Fluidity]) -> float | None:
     return 1 - sum(s.late_tokens for s in scores) / sum(s.tokens for s in scores)
 
 
-def _fluid(scores: Sequence[Fluidity], requests: int) -> float | None:
+def _fluid(scores: Sequence[Fluidity], requests: int, enough: float) -> float | None:
     """Share of all requests, failed ones included, that were fluid."""
     if not scores:
         return None
-    return sum(score.index >= FLUID_ENOUGH for score in scores) / requests
+    return sum(score.index >= enough for score in scores) / requests

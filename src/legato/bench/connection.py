@@ -1,0 +1,117 @@
+"""One connection to a server: bytes of a response are stamped as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+from legato.bench.outcome import FailureKind, RequestFailedError
+from legato.bench.wire import HttpError, ResponseParser
+from legato.clock import Clock
+
+OnBody = Callable[[bytes, int], None]  # bytes of the body, and when they came in ns
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a URL leads: host, port, and whether the connection is encrypted."""
+
+    host: str
+    port: int
+    encrypted: bool
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """The address of an http or https URL."""
+        parts = urlsplit(url)
+        encrypted = parts.scheme == "https"
+        return cls(parts.hostname or "", parts.port or (443 if encrypted else 80), encrypted)
+
+
+class Connection(asyncio.Protocol):
+    """Carries one exchange at a time. `response` is the one that came last."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.response = ResponseParser()
+        self._clock = clock
+        self._on_body: OnBody | None = None
+        self._finished: asyncio.Future[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self.received = 0
+
+    @classmethod
+    async def open(cls, address: Address, clock: Clock) -> Connection:
+        """Connect, or raise RequestFailedError."""
+        context = ssl.create_default_context() if address.encrypted else None
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: cls(clock), address.host, address.port, ssl=context
+            )
+        except OSError as error:
+            raise RequestFailedError(FailureKind.CONNECT, str(error)) from error
+        return connection
+
+    async def exchange(self, request: bytes, on_body: OnBody) -> None:
+        """Send `request`; returns when the response is complete.
+
+        Raises:
+            RequestFailedError: the connection broke first, what came is not HTTP, or `on_body`
+                raised it.
+        """
+        assert self._transport is not None
+        self.response, self.received = ResponseParser(), 0
+        self._on_body = on_body
+        self._finished = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        await self._finished
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another exchange may be tried."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio with bytes that have just been read."""
+        now_ns = self._clock.now_ns()
+        if self._finished is None or self._finished.done() or self._on_body is None:
+            self.close()  # nobody asked for more
+            return
+        self.received += len(data)
+        try:
+            if body := self.response.feed(data):
+                self._on_body(body, now_ns)
+        except HttpError as error:
+            self._finish(RequestFailedError(FailureKind.MALFORMED, str(error)))
+        except RequestFailedError as error:
+            self._finish(error)
+        if self.response.ended:
+            self._finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self.response.finish()
+        reason = f": {exc}" if exc else ""
+        broken = RequestFailedError(FailureKind.RESET, f"the connection was closed{reason}")
+        self._finish(None if self.response.ended else broken)
+        self._transport = None
+
+    def _finish(self, error: RequestFailedError | None = None) -> None:
+        if self._finished is None or self._finished.done():
+            return
+        if error is None:
+            self._finished.set_result(None)
+        else:
+            self._finished.set_exception(error)

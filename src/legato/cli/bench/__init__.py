@@ -1,0 +1,30 @@
+"""`legato bench …`: measurements, one file a subcommand. JSON is the last line of stdout."""
+
+from __future__ import annotations
+
+import typer
+
+from legato.cli.bench import (
+    capacity,
+    compare,
+    cost,
+    engine,
+    fidelity,
+    prefill,
+    replay,
+    report,
+    serve,
+    simulate,
+)
+
+app = typer.Typer(help="Measure.", no_args_is_help=True)
+app.command("engine")(engine.bench_engine)
+app.command("fidelity")(fidelity.bench_fidelity)
+app.command("cost")(cost.bench_cost)
+app.command("simulate")(simulate.bench_simulate)
+app.command("serve")(serve.bench_serve)
+app.command("capacity")(capacity.bench_capacity)
+app.command("prefill")(prefill.bench_prefill)
+app.command("report")(report.bench_report)
+app.command("compare")(compare.bench_compare)
+app.command("replay")(replay.bench_replay)

@@ -1,0 +1,129 @@
+"""From chunks to tokens with stamps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legato.bench.answer import Answer, learn_frame, place_tokens
+from legato.bench.outcome import FailureKind, Outcome, RequestFailedError
+from legato.metrics.timeline import Timeline
+
+
+def chunk(content: str | None = None, **fields: Any) -> bytes:
+    delta = {} if content is None else {"content": content}
+    reason = fields.pop("finish_reason", None)
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return json.dumps({"id": "x", "choices": [choice], **fields}, ensure_ascii=False).encode()
+
+
+def settled(answer: Answer) -> Outcome:
+    outcome = Outcome(Timeline(0))
+    answer.settle(outcome)
+    return outcome
+
+
+def take_all(events: list[bytes]) -> None:
+    answer = Answer()
+    for event in events:
+        answer.take(event, 1)
+    answer.check()
+
+
+@given(st.lists(st.text(min_size=1), max_size=8))
+def test_learnt_frames_give_the_same_text_as_parsing(texts: list[str]) -> None:
+    answer = Answer()
+    for time, text in enumerate(texts):
+        answer.take(chunk(text), time)
+    assert answer.pieces == texts
+    assert answer.stamps_ns == list(range(len(texts)))
+
+
+def test_a_plain_chunk_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer()
+    answer.take(chunk("a"), 1)
+    monkeypatch.setattr("legato.bench.answer.json.loads", None)
+    answer.take(chunk("b"), 2)
+    assert answer.pieces == ["a", "b"]
+
+
+def test_a_frame_is_learnt_only_where_the_text_stands_once() -> None:
+    assert learn_frame(b'{"id": "a", "content": "a"}', "a") is None
+    assert learn_frame(b'{"content": "a\\n"}', "a\n") is None
+
+
+def test_a_role_or_an_empty_text_is_no_token() -> None:
+    answer = Answer()
+    answer.take(b'{"choices": [{"delta": {"role": "assistant", "content": ""}}]}', 1)
+    answer.take(b'{"choices": [{"delta": {"role": "assistant", "content": null}}]}', 2)
+    assert answer.stamps_ns == []
+
+
+def test_completions_and_reasoning_carry_text_too() -> None:
+    answer = Answer()
+    answer.take(b'{"choices": [{"text": "a", "finish_reason": null}]}', 1)
+    answer.take(b'{"choices": [{"delta": {"reasoning_content": "b"}}]}', 2)
+    assert answer.pieces == ["a", "b"]
+
+
+def test_usage_counts_the_tokens() -> None:
+    answer = Answer()
+    answer.take(chunk("two tokens"), 10)
+    answer.take(chunk(finish_reason="stop"), 20)
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    answer.take(json.dumps({"choices": [], "usage": usage}).encode(), 21)
+    outcome = settled(answer)
+    assert outcome.timeline.stamps_ns == [10, 10, 20]
+    assert outcome.timeline.prompt_tokens == 7
+    assert outcome.counted_by == "usage"
+
+
+def test_without_usage_a_chunk_is_a_token_and_that_is_said() -> None:
+    answer = Answer()
+    answer.take(chunk("a"), 1)
+    assert settled(answer).counted_by == "chunks"
+    assert settled(answer).timeline.output_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        ([chunk("a"), chunk(finish_reason="stop")], FailureKind.INCOMPLETE),
+        ([chunk("a"), b"[DONE]"], FailureKind.INCOMPLETE),
+        ([chunk(finish_reason="stop"), b"[DONE]"], FailureKind.EMPTY),
+        ([b'{"choices": [{"del'], FailureKind.MALFORMED),
+        ([b"[1]"], FailureKind.MALFORMED),
+        ([b'{"choices": ["x"]}'], FailureKind.MALFORMED),
+        ([b'{"error": {"message": "no"}}'], FailureKind.STREAM_ERROR),
+    ],
+)
+def test_what_is_not_a_complete_answer_has_a_kind(events: list[bytes], kind: FailureKind) -> None:
+    with pytest.raises(RequestFailedError) as caught:
+        take_all(events)
+    assert caught.value.kind is kind
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12),
+    st.integers(0, 60),
+    st.booleans(),
+)
+def test_every_token_gets_a_time_and_times_ascend(
+    chunks: list[tuple[int, int]], total: int, closes: bool
+) -> None:
+    stamps = [sum(gap for gap, _ in chunks[: n + 1]) for n in range(len(chunks))]
+    closing = stamps[-1] + 1 if closes else 0
+    placed = place_tokens(stamps, [size for _, size in chunks], closing, total)
+    assert len(placed) == total
+    assert placed == sorted(placed)
+    assert set(placed) <= {*stamps, closing}
+    if total >= len(chunks):
+        assert set(stamps) <= set(placed)
+
+
+def test_surplus_tokens_go_where_the_text_is() -> None:
+    assert place_tokens([10, 20], [1, 9], 0, 12) == [10] * 2 + [20] * 10
