@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from legato.bench.objectives import read_profile
 from legato.bench.replay import ReplayServer
 from legato.bench.script import Script, Step, read_scripts
+from legato.cli.bench.options import WorkloadOptions
 from legato.cli.main import app
 from legato.errors import LegatoError
 
@@ -74,6 +75,15 @@ def test_serve_compare_and_report(url: str, tmp_path: Path) -> None:
     differences = json.loads(invoke("compare", str(saved), str(saved)).splitlines()[-1])
     assert len(differences) == 2
     invoke("report", str(saved), str(saved), "--html", str(page))
+
+
+def test_each_trial_has_prompts_of_its_own() -> None:
+    prompts = {
+        next(WorkloadOptions(seed=seed).workload(1.0, trial).conversations()).turns
+        for seed in (0, 1)
+        for trial in range(3)
+    }
+    assert len(prompts) == 6
 
 
 def test_a_profile_is_saved_and_used(url: str, tmp_path: Path) -> None:

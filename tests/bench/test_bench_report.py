@@ -67,6 +67,16 @@ def test_figures_count_failures_and_name_them() -> None:
     assert figures["ttft_s"]["count"] == 30
 
 
+def test_prompts_from_a_prefix_cache_are_told() -> None:
+    run = run_of()
+    assert not figures_of(run, Objectives())["warnings"]
+    for each in run.outcomes:
+        each.cached_tokens = 25
+    figures = figures_of(run, Objectives())
+    assert figures["cached_fraction"] == pytest.approx(0.5)
+    assert "prefix cache" in figures["warnings"][0]
+
+
 def test_a_profile_moves_the_deadline_of_the_first_token() -> None:
     profile = PrefillProfile(0.1, 0.002, 0.0)
     objectives = Objectives(ttft_s=0.3, profile=profile)

@@ -18,6 +18,7 @@ from legato.metrics.report import summarize
 
 Figures = dict[str, Any]
 MAX_SEND_LAG_MS = 5.0
+MAX_CACHED = 0.1
 
 
 def figures_of(run: Run, objectives: Objectives, price: Price | None = None) -> Figures:
@@ -26,6 +27,7 @@ def figures_of(run: Run, objectives: Objectives, price: Price | None = None) -> 
     window_s = run.window_ns / NS_PER_SECOND
     return {
         **latency_figures(outcomes, run.window_ns, objectives),
+        "cached_fraction": cached_fraction(outcomes),
         "warmup_requests": len(run.outcomes) - len(outcomes),
         "interrupted": run.interrupted,
         "cost": _cost(outcomes, window_s, price),
@@ -86,12 +88,21 @@ def warnings(run: Run) -> list[str]:
     lag = Distribution.of([(o.sent_ns - o.timeline.arrival_ns) / NS_PER_MS for o in run.measured])
     if lag is not None and lag.p99 > MAX_SEND_LAG_MS:
         found.append(f"requests were sent {lag.p99:.1f} ms late (p99); that counts as latency")
+    cached = cached_fraction(run.measured)
+    if cached > MAX_CACHED:
+        found.append(f"{cached:.0%} of the prompt tokens came from the server's prefix cache")
     guessed = sum(o.succeeded and o.counted_by == "chunks" for o in run.measured)
     if guessed:
         found.append(f"{guessed} answers came without usage: their chunks count as tokens")
     if run.interrupted:
         found.append("the run was interrupted; requests under way count as failed (unfinished)")
     return found
+
+
+def cached_fraction(outcomes: Sequence[Outcome]) -> float:
+    """Share of the prompt tokens that the server says it reused."""
+    tokens = sum(outcome.timeline.prompt_tokens for outcome in outcomes)
+    return sum(outcome.cached_tokens for outcome in outcomes) / tokens if tokens else 0.0
 
 
 def _distribution(durations_ns: Sequence[int]) -> Figures | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -57,7 +56,7 @@ def bench_capacity(
     documents: list[dict[str, Any]] = []
 
     def trial(rate: float, number: int) -> tuple[int, int] | None:
-        workload = replace(stream.workload(rate), seed=stream.seed + number)
+        workload = stream.workload(rate, trial=len(documents))
         document = measure(endpoint, workload, rate, measurement, watched)
         documents.append(document)
         figures = document["figures"]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from legato.bench.workload import Workload
     from legato.metrics.price import Price
 
+MAX_TRIALS = 1_000  # seeds that one --seed stands for
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions:
@@ -83,8 +85,11 @@ class WorkloadOptions:
     think: float = 0.0
     seed: int = 0
 
-    def workload(self, rate: float) -> Workload:
-        """The stream at `rate` conversations a second."""
+    def workload(self, rate: float, trial: int = 0) -> Workload:
+        """The stream at `rate` conversations a second.
+
+        Each `trial` has prompts of its own: those of an earlier one would be in a prefix cache.
+        """
         from legato.bench.arrivals import parse_arrivals
         from legato.bench.lengths import parse_lengths
         from legato.bench.workload import Workload
@@ -96,7 +101,7 @@ class WorkloadOptions:
             shared_prefix_words=self.shared_prefix,
             turns=self.turns,
             think_s=self.think,
-            seed=self.seed,
+            seed=self.seed * MAX_TRIALS + trial,
         )
 
 

@@ -48,8 +48,9 @@ def bench_serve(
     documents = []
     for url in urls:
         endpoint = asking.endpoint(url)
-        for each in rates:
-            document = measure(endpoint, stream.workload(each), each, measurement, watched)
+        for number, each in enumerate(rates):
+            workload = stream.workload(each, trial=number)
+            document = measure(endpoint, workload, each, measurement, watched)
             documents.append(document)
             if document["figures"]["interrupted"]:
                 break
