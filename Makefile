@@ -6,7 +6,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(shell find native -type f 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format bench native clean
+.PHONY: help run serve test sanitize check format bench native clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,13 @@ serve: $(VENV)/.installed ## build and serve the default model until interrupted
 
 test: $(VENV)/.installed-dev ## run the whole test suite
 	@$(BIN)/python -m pytest
+
+sanitize: $(VENV)/.installed-dev ## the kernels' own checks under AddressSanitizer and UBSan
+	@$(PIP) 'nanobind>=2.4'
+	@cmake -S . -B build/sanitize -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+	    -DLEGATO_SELF_CHECKS=ON -DLEGATO_SANITIZE=address,undefined >/dev/null
+	@cmake --build build/sanitize --parallel --target linear_test attention_test sample_test
+	@for check in linear attention sample; do build/sanitize/$${check}_test || exit 1; done
 
 check: $(VENV)/.installed-dev ## lint, types, import direction
 	@$(BIN)/ruff check .

@@ -23,14 +23,3 @@ set_source_files_properties(
   PROPERTIES
     COMPILE_OPTIONS
     "${LEGATO_EXACT_FLAGS};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c")
-
-option(LEGATO_LINEAR_TESTS "Build linear_test and linear_bench, which need no Python" OFF)
-if(LEGATO_LINEAR_TESTS)
-  find_package(Threads REQUIRED)
-  foreach(program linear_test linear_bench)
-    add_executable(${program} ${LEGATO_LINEAR_DIR}/../tests/${program}.cpp
-                              ${LEGATO_LINEAR_DIR}/../simd.cpp ${LEGATO_LINEAR_SOURCES})
-    target_compile_options(${program} PRIVATE -O3 -Wall -Wextra)
-    target_link_libraries(${program} PRIVATE Threads::Threads)
-  endforeach()
-endif()

@@ -1,10 +1,6 @@
 // Self-check of packing, quantising and the linear kernels on every path this machine can run.
 //
-//   cmake -S . -B build/linear -DLEGATO_LINEAR_TESTS=ON -DPython_EXECUTABLE=$PWD/.venv/bin/python
-//   cmake --build build/linear --target linear_test && build/linear/linear_test
-//
-// Prints one line a path; exits 1 at the first wrong value. To look for invalid memory accesses add
-// -DCMAKE_CXX_FLAGS=-fsanitize=address,undefined.
+// Built as self_checks.cmake says. Prints one line a path; exits 1 at the first wrong value.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
