@@ -144,3 +144,12 @@ def test_a_script_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> N
 )
 def test_every_measurement_explains_itself(command: str) -> None:
     assert "Usage" in invoke(command, "--help")
+
+
+def test_comparing_files_with_different_numbers_of_runs_is_refused() -> None:
+    counts = {"one.json": 1, "two.json": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("legato.bench.document.read_runs", lambda path: [{}] * counts[path.name])
+        result = CliRunner().invoke(app, ["bench", "compare", *counts])
+    assert isinstance(result.exception, LegatoError)
+    assert "1 and 2 runs" in str(result.exception)

@@ -10,6 +10,7 @@ import typer
 
 from legato.cli.arguments import expand_dataclasses
 from legato.cli.bench.options import ObjectiveOptions
+from legato.errors import LegatoError
 
 
 @expand_dataclasses
@@ -25,7 +26,11 @@ def bench_compare(
 
     objectives = promise.objectives()
     result = []
-    for a, b in zip(read_runs(first), read_runs(second), strict=False):
+    runs = read_runs(first), read_runs(second)
+    if len(runs[0]) != len(runs[1]):
+        counts = " and ".join(str(len(side)) for side in runs)
+        raise LegatoError(f"{first} and {second} hold {counts} runs; compare files of equally many")
+    for a, b in zip(*runs, strict=True):
         differences = compare(measured(a), measured(b), objectives, confidence=confidence)
         print_differences(f"{_name(a)} → {_name(b)}", differences)
         result.append({"rates": [a["rate"], b["rate"]], **_as_json(differences)})
