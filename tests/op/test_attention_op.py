@@ -120,6 +120,15 @@ def test_attention_is_the_softmax_average_of_values(make_backend, case):
     np.testing.assert_allclose(actual, case.expected(tokens), rtol=tolerance, atol=tolerance)
 
 
+def test_exact_attention_differs_by_the_rounding_of_the_cache_alone(make_backend, case):
+    program, tensors = case.program()
+    tokens = random_tokens(case, 70)
+    backend = make_backend(program, tensors, precision="exact")
+    actual = in_chunks(backend, tokens, tables_for(program, 70), [70])
+    tolerance = 1e-5 if case.element_bytes == 4 else 4e-3 * max(1, case.sharpness)
+    np.testing.assert_allclose(actual, case.expected(tokens), rtol=tolerance, atol=tolerance)
+
+
 def test_chunked_prefill_and_decode_give_the_same_bits(make_backend, case):
     program, tensors = case.program()
     tokens = random_tokens(case, 70)
