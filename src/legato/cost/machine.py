@@ -17,11 +17,6 @@ class LinearPoint:
     rows: int
     ns_per_weight: float
 
-    @property
-    def macs_per_s(self) -> float:
-        """Multiply-adds a second at so many rows; infinite where no time was seen."""
-        return 1e9 * self.rows / self.ns_per_weight if self.ns_per_weight else float("inf")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineProfile:
