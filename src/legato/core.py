@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 
 class FinishReason(StrEnum):
@@ -63,6 +67,43 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objectives:
+    """Until when the tokens of a request are wanted; None takes the engine's default.
+
+    Attributes:
+        ttft_ns: time to first token, from the request's arrival.
+        tbt_ns: time between two tokens.
+    """
+
+    ttft_ns: int | None = None
+    tbt_ns: int | None = None
+
+
+class Matcher(Protocol):
+    """Follows one sample through the language that its request allows."""
+
+    def fill_mask(self, mask: npt.NDArray[np.uint32]) -> None:
+        """Write into `mask`, u32 [ceil(vocab / 32)], bit t set where token t may come next."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """The sample goes on with `token`. Raises ValueError where that is not allowed."""
+        ...
+
+    def rollback(self, count: int) -> None:
+        """Forget the last `count` accepted tokens."""
+        ...
+
+
+class Constraint(Protocol):
+    """The language that the output of a request must be in: a JSON schema, a grammar."""
+
+    def start(self) -> Matcher:
+        """A matcher at the beginning, one for each sample."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One prompt to be continued `params.n` times.
 
@@ -71,6 +112,8 @@ class Request:
         prompt: token ids, at least one.
         priority: smaller runs earlier; ties in order of arrival.
         cache_salt: prefixes are shared only between requests of equal salt.
+        objectives: its deadlines.
+        constraint: what its output may be; None allows everything.
     """
 
     id: str
@@ -78,6 +121,8 @@ class Request:
     params: SamplingParams
     priority: int = 0
     cache_salt: str = ""
+    objectives: Objectives = Objectives()
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +145,8 @@ class TokenEvent:
         cached_tokens: prompt tokens that came from the prefix cache; set on the first event.
         started_ns: when the first step that computed this request began; set on the first event.
         error: a message fit for the caller, with `finish_reason` ERROR.
+        machine_ns: machine time that this sample took of all steps up to now; set on its last
+            event. The shares of a step add up to the step.
     """
 
     request_id: str
@@ -111,3 +158,4 @@ class TokenEvent:
     cached_tokens: int = 0
     started_ns: int | None = None
     error: str | None = None
+    machine_ns: int = 0
