@@ -130,7 +130,19 @@ int32_t most_logprobs(const int32_t* counts, int32_t rows) {
   return most;
 }
 
-// StepInput → (token_ids, logprobs, top_ids, top_logprobs, logits or None)
+// A new array for the rows of buffer `index` where the step asks for them by `flag`, else None.
+nb::object wanted_rows(nb::handle object, const char* flag, const Step& step, const Plan& plan,
+                       int32_t index, float** rows) {
+  if (!nb::cast<bool>(nb::getattr(object, flag))) return nb::none();
+  if (index == kNone) {
+    throw StepError(std::string("malformed step: ") + flag + ", but this program has no head");
+  }
+  auto values = new_array<float>(step.outputs, plan.buffers[index].width);
+  *rows = values.data();
+  return nb::cast(values);
+}
+
+// StepInput → (token_ids, logprobs, top_ids, top_logprobs, logits or None, hidden or None)
 nb::tuple run(Executor& executor, nb::handle object) {
   Step step = read_step(object);
   const Plan& plan = executor.plan();
@@ -148,17 +160,15 @@ nb::tuple run(Executor& executor, nb::handle object) {
   auto top_ids = new_array<int32_t>(chosen, most);
   auto top_logprobs = new_array<float>(chosen, most);
   step.result = {ids.data(), logprobs.data(), top_ids.data(), top_logprobs.data()};
-  nb::object logits = nb::none();
-  if (nb::cast<bool>(nb::getattr(object, "want_logits"))) {
-    auto values = new_array<float>(step.outputs, width);
-    step.logits = values.data();
-    logits = nb::cast(values);
-  }
+  const nb::object logits =
+      wanted_rows(object, "want_logits", step, plan, plan.result, &step.logits);
+  const nb::object hidden =
+      wanted_rows(object, "want_hidden", step, plan, plan.hidden, &step.hidden);
   {
     const nb::gil_scoped_release release;
     executor.run(step);
   }
-  return nb::make_tuple(ids, logprobs, top_ids, top_logprobs, logits);
+  return nb::make_tuple(ids, logprobs, top_ids, top_logprobs, logits, hidden);
 }
 
 void bind_operands(nb::module_& m) {
@@ -174,7 +184,10 @@ void bind_operands(nb::module_& m) {
       .value("Q4_K", Format::Q4_K)
       .value("Q5_K", Format::Q5_K)
       .value("Q6_K", Format::Q6_K);
-  nb::enum_<Rows>(m, "Rows").value("TOKENS", Rows::Tokens).value("OUTPUTS", Rows::Outputs);
+  nb::enum_<Rows>(m, "Rows")
+      .value("TOKENS", Rows::Tokens)
+      .value("OUTPUTS", Rows::Outputs)
+      .value("LOGITS", Rows::Logits);
   nb::enum_<Activation>(m, "Activation")
       .value("SILU", Activation::Silu)
       .value("GELU_TANH", Activation::GeluTanh);
@@ -214,9 +227,10 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("block_bytes", &KVSpec::block_bytes);
   nb::class_<Plan>(m, "Plan").def(
       nb::init<std::vector<Instruction>, std::vector<BufferSpec>, std::vector<WeightSpec>,
-               std::vector<std::vector<float>>, std::vector<RopeSpec>, KVSpec, int32_t, int32_t>(),
+               std::vector<std::vector<float>>, std::vector<RopeSpec>, KVSpec, int32_t, int32_t,
+               int32_t>(),
       "instructions"_a, "buffers"_a, "weights"_a, "vectors"_a, "ropes"_a, "kv"_a, "result"_a,
-      "max_context"_a);
+      "hidden"_a, "max_context"_a);
 }
 
 void bind_instructions(nb::module_& m) {

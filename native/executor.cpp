@@ -53,7 +53,7 @@ Executor::Executor(Plan plan, Options options)
       memory_(plan_, options.threads, scratch_widths(plan_)),
       attention_plan_of_(plan_.instructions.size(), kNone) {
   pack_weights();
-  memory_.reserve(options.rows, options.outputs);
+  memory_.reserve({options.rows, options.outputs, options.outputs});
 }
 
 void Executor::pack_weights() {
@@ -110,7 +110,7 @@ void Executor::copy_blocks(const int32_t* sources, const int32_t* targets, int64
 void Executor::run(const Step& step) {
   if (profile_) profile_->start_step();
   check_step(step, plan_, blocks_);
-  memory_.reserve(step.tokens, step.outputs);
+  memory_.reserve({step.tokens, step.outputs, step.rows(Rows::Logits)});
   plan_attentions(context(step));
   const StepContext ready = context(step);
   pool_.run([&](Worker& worker) {

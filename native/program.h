@@ -19,11 +19,12 @@ namespace legato {
 
 constexpr int32_t kNone = -1;  // an operand that is absent
 
-enum class Rows : int32_t { Tokens, Outputs };
+// Logits: the output rows where they are sampled or their logits wanted, else none.
+enum class Rows : int32_t { Tokens, Outputs, Logits };
 enum class Activation : int32_t { Silu, GeluTanh };
 enum class Elementwise : int32_t { Add, Scale, SoftCap };
 
-// f32 [T or R, width]. Buffers that share a slot are never alive together.
+// f32 [rows of that kind, width]. Buffers that share a slot are never alive together.
 struct BufferSpec {
   Rows rows;
   int64_t width;
@@ -174,6 +175,7 @@ struct Plan {
   std::vector<RopeSpec> ropes;
   KVSpec kv;
   int32_t result;  // buffer [R, ·] that a caller may ask for (the logits), or kNone
+  int32_t hidden;  // buffer [R, ·] that the head reads, which a caller may ask for, or kNone
   int32_t max_context;
 };
 
@@ -202,6 +204,12 @@ struct Step {
   int32_t masks, bias_entries, seen_entries;  // rows of masks, lengths of bias_ids and seen_ids
   SamplingResult result;
   float* logits;  // [R, width of Plan::result], or null
+  float* hidden;  // [R, width of Plan::hidden], or null
+
+  int64_t rows(Rows kind) const {
+    if (kind == Rows::Tokens) return tokens;
+    return kind == Rows::Outputs || sampling || logits != nullptr ? outputs : 0;
+  }
 };
 
 }  // namespace legato

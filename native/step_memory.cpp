@@ -29,13 +29,18 @@ StepMemory::StepMemory(const Plan& plan, int threads, Widths widths) noexcept
   sines_.resize(plan.ropes.size());
 }
 
-void StepMemory::reserve(int64_t tokens, int64_t outputs) {
-  if (tokens <= tokens_ && outputs <= outputs_) return;
-  const int64_t new_tokens = std::max(tokens, tokens_), new_outputs = std::max(outputs, outputs_);
-  tokens_ = outputs_ = 0;  // until the memory is really there
-  arena_.reserve(lay_out(new_tokens, new_outputs));
-  tokens_ = new_tokens;
-  outputs_ = new_outputs;
+int64_t StepMemory::Counts::of(Rows kind) const {
+  return kind == Rows::Tokens ? tokens : kind == Rows::Outputs ? outputs : logits;
+}
+
+void StepMemory::reserve(const Counts& wanted) {
+  const Counts larger{std::max(wanted.tokens, room_.tokens),
+                      std::max(wanted.outputs, room_.outputs),
+                      std::max(wanted.logits, room_.logits)};
+  if (larger == room_) return;
+  room_ = {};  // until the memory is really there
+  arena_.reserve(lay_out(larger));
+  room_ = larger;
 }
 
 int64_t StepMemory::take(int64_t bytes) {
@@ -44,22 +49,22 @@ int64_t StepMemory::take(int64_t bytes) {
   return offset;
 }
 
-int64_t StepMemory::lay_out(int64_t tokens, int64_t outputs) {
+int64_t StepMemory::lay_out(const Counts& counts) {
   end_ = 0;
   std::vector<int64_t> sizes(slots_.size());
   for (const BufferSpec& buffer : plan_.buffers) {
-    const int64_t rows = buffer.rows == Rows::Tokens ? tokens : outputs;
+    const int64_t rows = counts.of(buffer.rows);
     sizes[buffer.slot] = std::max(sizes[buffer.slot], kFloat * rows * line_stride(buffer.width));
   }
   std::transform(sizes.begin(), sizes.end(), slots_.begin(), [&](int64_t n) { return take(n); });
-  const int64_t rows = std::max(tokens, outputs);
+  const int64_t rows = std::max(counts.tokens, counts.outputs);
   shared_.quantised = take(quantised_bytes(rows, widths_.input));
   shared_.f32 = take(kFloat * rows * line_stride(widths_.input));
   handover_ = take(widths_.handover == 0 ? 0 : quantised_bytes(rows, widths_.handover));
   for (size_t rope = 0; rope < plan_.ropes.size(); ++rope) {
     const int64_t pairs = line_stride(static_cast<int64_t>(plan_.ropes[rope].frequencies.size()));
-    cosines_[rope] = take(kFloat * tokens * pairs);
-    sines_[rope] = take(kFloat * tokens * pairs);
+    cosines_[rope] = take(kFloat * counts.tokens * pairs);
+    sines_[rope] = take(kFloat * counts.tokens * pairs);
   }
   for (Offsets& own : threads_) {
     own.quantised = take(quantised_bytes(kPrivateRows, widths_.input));
@@ -72,10 +77,9 @@ int64_t StepMemory::lay_out(int64_t tokens, int64_t outputs) {
 
 Matrix StepMemory::buffer(int32_t index, const Step& step) const {
   const BufferSpec& spec = plan_.buffers[index];
-  const int64_t rows = spec.rows == Rows::Tokens ? step.tokens : step.outputs;
-  if (index == plan_.result && step.logits != nullptr) {
-    return {step.logits, rows, spec.width, spec.width};
-  }
+  const int64_t rows = step.rows(spec.rows);
+  float* wanted = index == plan_.result ? step.logits : index == plan_.hidden ? step.hidden : nullptr;
+  if (wanted != nullptr) return {wanted, rows, spec.width, spec.width};
   return {floats(slots_[spec.slot]), rows, spec.width, line_stride(spec.width)};
 }
 
@@ -94,12 +98,12 @@ float* StepMemory::tile(int thread, int which) const {
 
 Matrix StepMemory::cosines(int32_t rope) const {
   const auto pairs = static_cast<int64_t>(plan_.ropes[rope].frequencies.size());
-  return {floats(cosines_[rope]), tokens_, pairs, line_stride(pairs)};
+  return {floats(cosines_[rope]), room_.tokens, pairs, line_stride(pairs)};
 }
 
 Matrix StepMemory::sines(int32_t rope) const {
   const auto pairs = static_cast<int64_t>(plan_.ropes[rope].frequencies.size());
-  return {floats(sines_[rope]), tokens_, pairs, line_stride(pairs)};
+  return {floats(sines_[rope]), room_.tokens, pairs, line_stride(pairs)};
 }
 
 }  // namespace legato

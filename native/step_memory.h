@@ -39,8 +39,15 @@ class StepMemory {
 
   StepMemory(const Plan& plan, int threads, Widths widths) noexcept;
 
+  // Rows of each kind.
+  struct Counts {
+    int64_t tokens = 0, outputs = 0, logits = 0;
+    int64_t of(Rows kind) const;
+    bool operator==(const Counts&) const = default;
+  };
+
   // Make room for a step of so many rows. Contents are lost when it grows.
-  void reserve(int64_t tokens, int64_t outputs);
+  void reserve(const Counts& wanted);
 
   Matrix buffer(int32_t index, const Step& step) const;
   Prepared shared(int64_t rows, int64_t columns) const;
@@ -55,14 +62,14 @@ class StepMemory {
   struct Offsets {  // bytes from the arena's start
     int64_t quantised, f32, tile, sampling;
   };
-  int64_t lay_out(int64_t tokens, int64_t outputs);
+  int64_t lay_out(const Counts& counts);
   int64_t take(int64_t bytes);
   uint8_t* at(int64_t offset) const { return arena_.data() + offset; }
   float* floats(int64_t offset) const { return reinterpret_cast<float*>(at(offset)); }
 
   const Plan& plan_;
   const Widths widths_;
-  int64_t tokens_ = 0, outputs_ = 0;
+  Counts room_;
   int64_t end_ = 0;
   std::vector<int64_t> slots_, cosines_, sines_;
   std::vector<Offsets> threads_;

@@ -30,6 +30,7 @@ class Format(Enum):
 class Rows(Enum):
     TOKENS = 0
     OUTPUTS = 1
+    LOGITS = 2
 
 class Activation(Enum):
     SILU = 0
@@ -159,6 +160,7 @@ class Plan:
         ropes: Sequence[Rope],
         kv: KV,
         result: int,
+        hidden: int,
         max_context: int,
     ) -> None: ...
 
@@ -174,7 +176,7 @@ class InstructionProfile:
     def kind(self) -> str: ...
     @property
     def rows(self) -> Rows:
-        """Whether it works on token rows or on output rows."""
+        """Which rows it works on."""
 
     @property
     def nanoseconds(self) -> int:
@@ -192,7 +194,7 @@ class Executor:
     def __init__(self, plan: Plan, options: Options) -> None: ...
     def allocate_kv(self, blocks: int) -> None: ...
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None: ...
-    def run(self, step: StepInput) -> tuple[I32, F32, I32, F32, F32 | None]: ...
+    def run(self, step: StepInput) -> tuple[I32, F32, I32, F32, F32 | None, F32 | None]: ...
     def start_profile(self) -> None: ...
     def profile(self) -> list[InstructionProfile]: ...
     @property

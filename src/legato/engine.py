@@ -16,6 +16,7 @@ from legato.core import FinishReason, Request, TokenEvent
 from legato.errors import InvalidRequestError
 from legato.kvcache.cache import KVCache
 from legato.kvcache.integrity import check_integrity
+from legato.kvcache.table import BlockTable
 from legato.program.program import Program
 from legato.runner import Runner
 from legato.scheduler.batch import Batch
@@ -57,7 +58,7 @@ class Engine:
         self._cache = KVCache(
             program.kv,
             config.num_kv_blocks,
-            num_slots=config.max_sequences + 1,  # one for `logits`
+            num_slots=config.max_sequences + 1,  # one for `logits` and `hidden`
             max_tokens=limit,
             prefix_cache=config.prefix_cache,
         )
@@ -147,19 +148,30 @@ class Engine:
             InvalidRequestError: no tokens, an id out of range, or more than the context.
             CapacityError: live requests leave too few blocks.
         """
+        rows = max(1, MAX_LOGITS_BYTES // (4 * self.vocab_size))
+        return self._in_chunks(token_ids, self._runner.logits, rows)
+
+    def hidden(self, token_ids: List[int]) -> F32:
+        """Hidden states f32 [len, dim] after the last norm, otherwise like `logits`."""
+        return self._in_chunks(token_ids, self._runner.hidden, self._config.max_batch_tokens)
+
+    def _in_chunks(
+        self, token_ids: List[int], rows_of: Callable[[BlockTable, I32, int], F32], limit: int
+    ) -> F32:
+        """`rows_of` chunks of at most `limit` tokens each, which grow one table of blocks."""
         tokens = self._scored_tokens(token_ids)
-        result = np.empty((len(tokens), self.vocab_size), np.float32)
-        chunk = max(1, min(self._config.max_batch_tokens, MAX_LOGITS_BYTES // result[0].nbytes))
+        chunk = min(self._config.max_batch_tokens, limit)
+        chunks: list[F32] = []
         table = self._cache.open(None)
         try:
             for start in range(0, len(tokens), chunk):
                 end = min(start + chunk, len(tokens))
                 self._cache.extend(table, end)
-                result[start:end] = self._runner.logits(table, tokens[:end], start)
+                chunks.append(rows_of(table, tokens[:end], start))
                 self._cache.advance(table, tokens, end)
         finally:
             self._cache.close(table)
-        return result
+        return np.concatenate(chunks)
 
     def stats(self) -> EngineStats:
         """Figures as of now."""
@@ -284,7 +296,7 @@ class Engine:
         check_token_ids(token_ids, self.vocab_size, "token_ids")
         if len(token_ids) > self._pool_context:
             raise InvalidRequestError(
-                f"logits of {len(token_ids)} tokens were asked for; the context is "
+                f"{len(token_ids)} tokens were given to be scored; the context is "
                 f"{self._pool_context}",
                 "token_ids",
                 "context_length_exceeded",

@@ -5,6 +5,8 @@ Python touches each sequence of a step a few times, never its history.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from legato.backends.base import F32, I32, Backend, StepInput, StepOutput
@@ -40,20 +42,30 @@ class Runner:
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:
         """Logits f32 [n − start, vocab] of `tokens` [n] from position `start` on; `table` holds
         keys and values of those before."""
+        step = replace(self._scoring_step(table, tokens, start), want_logits=True)
+        logits = self._backend.run(step).logits
+        assert logits is not None, f"backend {self._backend.name} returned no logits"
+        return logits
+
+    def hidden(self, table: BlockTable, tokens: I32, start: int) -> F32:
+        """Hidden states f32 [n − start, dim] after the last norm, otherwise like `logits`."""
+        step = replace(self._scoring_step(table, tokens, start), want_hidden=True)
+        hidden = self._backend.run(step).hidden
+        assert hidden is not None, f"backend {self._backend.name} returned no hidden states"
+        return hidden
+
+    def _scoring_step(self, table: BlockTable, tokens: I32, start: int) -> StepInput:
+        """A step over `tokens` from position `start` on whose rows are all wanted."""
         length = len(tokens)
         width = -(-length // self._block_size)
-        step = StepInput(
+        return StepInput(
             token_ids=tokens[start:],
             positions=np.arange(start, length, dtype=np.int32),
             query_starts=np.array([0, length - start], np.int32),
             kv_lengths=np.array([length], np.int32),
             block_tables=np.ascontiguousarray(table.entries[:, None, :width]),
             output_rows=np.arange(length - start, dtype=np.int32),
-            want_logits=True,
         )
-        logits = self._backend.run(step).logits
-        assert logits is not None, f"backend {self._backend.name} returned no logits"
-        return logits
 
     def _step_input(self, batch: Batch, takers: list[Sequence]) -> StepInput:
         """The step of `batch`, in which `takers` get a token."""

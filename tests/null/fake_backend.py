@@ -79,6 +79,7 @@ class FakeBackend:
                 top_ids=empty,
                 top_logprobs=empty.astype(np.float32),
                 logits=logits if step.want_logits else None,
+                hidden=logits[:, :8] if step.want_hidden else None,
             )
         return self._sample(digests, step.sampling)
 

@@ -291,11 +291,24 @@ def test_logits_do_not_disturb_a_running_request():
     assert summary(events) == summary(alone(request)["a", 0])
 
 
+def test_hidden_states_do_not_depend_on_chunks_and_leave_nothing_behind():
+    chunked, backend = make_engine((None, 24), max_batch_tokens=7)
+    whole, _ = make_engine((None, 24))
+    tokens = make_request(length=60).prompt
+    assert (chunked.hidden(tokens) == whole.hidden(tokens)).all()
+    assert whole.hidden(tokens).shape == (60, 8)
+    assert not any(step.want_logits for step in backend.steps)
+    chunked.check_integrity()
+    assert chunked.stats().used_blocks == chunked.stats().cached_blocks == 0
+
+
 @pytest.mark.parametrize("tokens", [[], [-1], [VOCAB], [1.5], [True], list(range(60)) * 9])
-def test_logits_of_bad_tokens_are_refused(tokens):
+def test_logits_and_hidden_states_of_bad_tokens_are_refused(tokens):
     engine, _ = make_engine()
     with pytest.raises(InvalidRequestError):
         engine.logits(tokens)
+    with pytest.raises(InvalidRequestError):
+        engine.hidden(tokens)
 
 
 def test_stats_count_what_happened():

@@ -130,10 +130,12 @@ def test_log_probabilities_have_the_shape_that_was_asked_for(program):
     assert all(e.logprobs is None for e in events if e.request_id == "b")
 
 
-def test_logits_are_refused(program):
+def test_logits_and_hidden_states_are_refused(program):
     engine = engine_of(program, VirtualClock())
     with pytest.raises(BackendError, match="no logits"):
         engine.logits([1, 2])
+    with pytest.raises(BackendError, match="hidden states"):
+        engine.hidden([1, 2])
 
 
 def test_the_pool_must_be_given(program):

@@ -72,6 +72,8 @@ class StepInput:
         output_rows: i32 [R], rows whose logits are wanted, ascending.
         sampling: state of the R rows; None when only logits are wanted.
         want_logits: return the logits of the R rows as well.
+        want_hidden: return what the head reads of the R rows. Without sampling and logits the
+            head is not computed.
     """
 
     token_ids: I32
@@ -82,6 +84,7 @@ class StepInput:
     output_rows: I32
     sampling: SamplingInput | None = None
     want_logits: bool = False
+    want_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class StepOutput:
         logprobs: f32 [R], log-probability of the chosen token; NaN where not asked for.
         top_ids: i32 [R, K]; top_logprobs: f32 [R, K], most likely first; ties by lower id.
         logits: f32 [R, vocab], or None.
+        hidden: f32 [R, dim], the hidden states after the last norm, or None.
     """
 
     token_ids: I32
@@ -100,6 +104,7 @@ class StepOutput:
     top_ids: I32
     top_logprobs: F32
     logits: F32 | None = None
+    hidden: F32 | None = None
 
 
 class Backend(Protocol):

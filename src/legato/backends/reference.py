@@ -17,6 +17,7 @@ from legato.backends.reference_ops import FUNCTIONS, State
 from legato.config import EngineConfig
 from legato.dequantize import dequantize
 from legato.errors import BackendError, CapacityError
+from legato.program.head import head_op
 from legato.program.memory import lifetimes
 from legato.program.program import KVLayout, Program
 from legato.sampling.sampler import Sampled, sample
@@ -34,6 +35,9 @@ class ReferenceBackend:
         self._program = program
         self._weights = {name: dequantize(weights[name]) for name in program.weights}
         self._last_use = {name: life.last for name, life in lifetimes(program).items()}
+        head = head_op(program)
+        self._hidden = "" if head is None else head.inputs[0]
+        self._logits = program.ops[-1].inputs[0]
         self._kv: F32 | None = None
 
     @property
@@ -63,21 +67,36 @@ class ReferenceBackend:
         """Execute the program once; raises BackendError where `step` breaks the contract."""
         state = State(self._program, self._weights, self._pool(), step)
         check_step(step, self._program, num_blocks=len(state.kv))
-        live: dict[str, F32] = {}
-        *body, last = self._program.ops
-        for index, op in enumerate(body):
-            result = FUNCTIONS[op.kind](state, op, *(live[name] for name in op.inputs))
-            if result is not None:
-                live[op.outputs[0]] = result
-            for name in op.inputs:
-                if self._last_use[name] == index:
-                    live.pop(name, None)
-        return _output(live[last.inputs[0]], step)
+        found = self._compute(state, self._wanted(step))
+        return _output(step, found.get(self._logits), found.get(self._hidden))
 
     def close(self) -> None:
         """Drop weights and KV pool."""
         self._weights = {}
         self._kv = None
+
+    def _wanted(self, step: StepInput) -> set[str]:
+        """The buffers that the answer needs; the logits where it needs nothing else."""
+        if not step.want_hidden:
+            return {self._logits}
+        if not self._hidden:
+            raise BackendError("malformed step: want_hidden, but this program has no head")
+        head = step.want_logits or step.sampling is not None
+        return {self._hidden, self._logits} if head else {self._hidden}
+
+    def _compute(self, state: State, wanted: set[str]) -> dict[str, F32]:
+        """Run the ops until the `wanted` buffers are there."""
+        live: dict[str, F32] = {}
+        for index, op in enumerate(self._program.ops):
+            if live.keys() >= wanted:
+                break
+            result = FUNCTIONS[op.kind](state, op, *(live[name] for name in op.inputs))
+            if result is not None:
+                live[op.outputs[0]] = result
+            for name in set(op.inputs).difference(wanted):
+                if self._last_use[name] == index:
+                    del live[name]
+        return {name: live[name] for name in wanted}
 
     def _pool(self) -> F32:
         if self._kv is None:
@@ -91,9 +110,13 @@ def _empty_pool(kv: KVLayout, num_blocks: int) -> F32:
     return np.zeros(shape, dtype)
 
 
-def _output(logits: F32, step: StepInput) -> StepOutput:
-    chosen = _nothing() if step.sampling is None else sample(logits, step.sampling)
-    return StepOutput(**chosen._asdict(), logits=logits if step.want_logits else None)
+def _output(step: StepInput, logits: F32 | None, hidden: F32 | None) -> StepOutput:
+    chosen = _nothing()
+    if step.sampling is not None:
+        assert logits is not None
+        chosen = sample(logits, step.sampling)
+    wanted = logits if step.want_logits else None
+    return StepOutput(**chosen._asdict(), logits=wanted, hidden=hidden)
 
 
 def _nothing() -> Sampled:

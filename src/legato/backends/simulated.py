@@ -43,9 +43,10 @@ class SimulatedBackend:
         """Nothing is stored."""
 
     def run(self, step: StepInput) -> StepOutput:
-        """Advance the clock and choose. Raises BackendError where logits are wanted."""
-        if step.want_logits:
-            raise BackendError("the simulated backend computes no logits; use another backend")
+        """Advance the clock and choose. Raises BackendError where a step wants more."""
+        if step.want_logits or step.want_hidden:
+            wanted = "logits" if step.want_logits else "hidden states"
+            raise BackendError(f"the simulated backend computes no {wanted}; use another backend")
         self._clock.advance(self._price(shape_of(step)))
         if step.sampling is None:
             return _output(np.empty(0, np.int32), np.empty(0, np.int32), self._vocab_size)

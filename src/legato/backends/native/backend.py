@@ -92,7 +92,7 @@ class NativeBackend:
         if not self._has_pool:
             raise BackendError("the KV pool is not allocated: call allocate_kv first")
         try:
-            ids, logprobs, top_ids, top_logprobs, logits = self._running().run(step)
+            ids, logprobs, top_ids, top_logprobs, logits, hidden = self._running().run(step)
         except (ValueError, RuntimeError, MemoryError) as error:
             raise BackendError(str(error)) from error
         return StepOutput(
@@ -101,6 +101,7 @@ class NativeBackend:
             top_ids=top_ids,
             top_logprobs=top_logprobs,
             logits=logits,
+            hidden=hidden,
         )
 
     def start_profile(self) -> None:

@@ -18,6 +18,7 @@ from legato import _native
 from legato.backends.native.slots import Uses, assign_slots
 from legato.backends.native.tables import Tables
 from legato.models.arch import RopeConfig
+from legato.program.head import head_op
 from legato.program.kv import layer_location
 from legato.program.program import Op, OpKind, Program
 from legato.tensor import Tensor, WeightFormat
@@ -41,6 +42,9 @@ class _Lowering:
         self.program = program
         self.tables = Tables(tensors)
         self.consumers = _consumers(program)
+        head = head_op(program)
+        self.hidden = None if head is None else head.inputs[0]
+        self.after_hidden = _written_from(program, head)
         self.instructions: list[_native.Instruction] = []
         self.uses: list[Uses] = []
         self.defined: set[str] = set()
@@ -64,6 +68,7 @@ class _Lowering:
             ropes=self.tables.rope_specs(),
             kv=_kv(self.program),
             result=self.tables.buffer(self.program.ops[-1].inputs[0]),
+            hidden=self.index(self.hidden),
             max_context=self.program.max_context,
         )
 
@@ -77,12 +82,13 @@ class _Lowering:
         self.emit(_native.Embed(table, self.tables.buffer(out), factor), Uses((), (out,)))
 
     def rms_norm(self, op: Op) -> None:
-        """Left to the linears or the rope that read it, else an instruction of its own."""
+        """Left to the linears or the rope that read it, else an instruction of its own.
+
+        What the head reads is always written: a step may ask for it.
+        """
         out = op.outputs[0]
-        readers = self.consumers[out]
-        if all(reader.kind is OpKind.LINEAR for reader in readers) or self.only_consumer(
-            op, OpKind.ROPE
-        ):
+        linear = all(reader.kind is OpKind.LINEAR for reader in self.consumers[out])
+        if (linear and out != self.hidden) or self.only_consumer(op, OpKind.ROPE):
             self.norms[out] = op
             return
         source, (addend, out) = op.inputs[0], self.addend(op)
@@ -290,7 +296,9 @@ class _Lowering:
 
     def _buffer(self, name: str, slot: int) -> _native.Buffer:
         buffer = self.program.buffers[name]
-        rows = _native.Rows.TOKENS if buffer.rows == "tokens" else _native.Rows.OUTPUTS
+        rows = {"tokens": _native.Rows.TOKENS, "outputs": _native.Rows.OUTPUTS}[buffer.rows]
+        if name in self.after_hidden:
+            rows = _native.Rows.LOGITS
         return _native.Buffer(rows, buffer.width, slot)
 
 
@@ -316,6 +324,12 @@ def _consumers(program: Program) -> dict[str, list[Op]]:
         for name in dict.fromkeys(op.inputs):
             found[name].append(op)
     return found
+
+
+def _written_from(program: Program, first: Op | None) -> set[str]:
+    """The buffers that `first` and the ops after it write."""
+    start = len(program.ops) if first is None else program.ops.index(first)
+    return {name for op in program.ops[start:] for name in op.outputs}
 
 
 def _kv(program: Program) -> _native.KV:
