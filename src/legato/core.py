@@ -133,9 +133,12 @@ class TokenLogprobs:
     top: tuple[tuple[int, float], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TokenEvent:
     """What one step did for one sample of one request.
+
+    Nobody changes an event; it is not frozen because every token makes one, and freezing doubles
+    the time that takes.
 
     Attributes:
         index: which of the `n` samples.

@@ -18,6 +18,7 @@ from legato.program.ops import StepShape
 Price = Callable[[StepShape], int]
 """Nanoseconds that a step of some shape takes."""
 
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
@@ -59,21 +60,21 @@ class SimulatedBackend:
 
 def shape_of(step: StepInput) -> StepShape:
     """What the cost of `step` depends on."""
-    rows = np.diff(step.query_starts)
-    past = step.kv_lengths - rows
-    pairs = zip(rows.tolist(), past.tolist(), strict=True)
+    starts = step.query_starts.tolist()
+    ends = zip(starts, starts[1:], step.kv_lengths.tolist(), strict=False)
+    pairs = [(end - start, length - end + start) for start, end, length in ends]
     return StepShape(tuple(pairs), len(step.output_rows))
 
 
 def simulated_tokens(sampling: SamplingInput, vocab_size: int) -> I32:
     """Token ids i32 [R]: a well-spread function of (seed, sample index, position) of each row.
 
-    A forbidden token gives way to the next allowed one; −1 where none is allowed.
+    It is SplitMix64 (Steele et al. 2014, section 4) at the place (sample index, position) of the
+    stream of the seed. A forbidden token gives way to the next allowed one; −1 where none is
+    allowed.
     """
-    position = sampling.position.astype(np.uint64)
-    index = sampling.sample_index.astype(np.uint64)
-    state = _mix(_mix(sampling.seed) + _mix(index << np.uint64(32) | position))
-    tokens = (state % np.uint64(vocab_size)).astype(np.int32)
+    place = sampling.sample_index.astype(np.uint64) << np.uint64(32) | sampling.position.view("u4")
+    tokens = (_mix(sampling.seed + place * _GAMMA) % np.uint64(vocab_size)).astype(np.int32)
     if len(sampling.bias_ids) or len(sampling.masks):
         for row in range(len(tokens)):
             tokens[row] = _allowed(sampling, row, int(tokens[row]), vocab_size)
@@ -81,7 +82,7 @@ def simulated_tokens(sampling: SamplingInput, vocab_size: int) -> I32:
 
 
 def _mix(values: U64) -> U64:
-    """The finaliser of SplitMix64 (Steele et al. 2014, section 4)."""
+    """The finaliser of SplitMix64."""
     values = (values ^ (values >> _SHIFTS[0])) * _MIX[0]
     values = (values ^ (values >> _SHIFTS[1])) * _MIX[1]
     return values ^ (values >> _SHIFTS[2])
@@ -101,6 +102,8 @@ def _allowed(sampling: SamplingInput, row: int, token: int, vocab_size: int) -> 
 
 def _output(tokens: I32, num_logprobs: I32, vocab_size: int) -> StepOutput:
     """`tokens` with what else was asked for: the K alternatives are the ids from the token on."""
+    if not (num_logprobs >= 0).any():
+        return _plain_output(tokens)
     width = max(0, int(num_logprobs.max(initial=0)))
     uniform = np.float32(-np.log(vocab_size))
     logprobs: F32 = np.where(num_logprobs >= 0, uniform, np.float32(np.nan))
@@ -111,4 +114,15 @@ def _output(tokens: I32, num_logprobs: I32, vocab_size: int) -> StepOutput:
         logprobs=logprobs,
         top_ids=top_ids,
         top_logprobs=np.full(top_ids.shape, uniform, np.float32),
+    )
+
+
+def _plain_output(tokens: I32) -> StepOutput:
+    """`tokens` where nobody asked for log-probabilities."""
+    rows = len(tokens)
+    return StepOutput(
+        token_ids=tokens,
+        logprobs=np.full(rows, np.nan, np.float32),
+        top_ids=np.empty((rows, 0), np.int32),
+        top_logprobs=np.empty((rows, 0), np.float32),
     )
