@@ -54,6 +54,19 @@ def test_completions(api):
     assert "".join(chunk.choices[0].text for chunk in streamed) == "Hel"
 
 
+def test_responses(api):
+    answer = api.responses.create(model="tiny", input="hi", instructions="Be brief.", store=False)
+    assert answer.output_text == "Hello, world"
+    again = [*answer.output, {"role": "user", "content": "more"}]
+    assert api.responses.create(model="tiny", input=again).usage.output_tokens == 13
+
+
+def test_streamed_responses(api):
+    with api.responses.stream(model="tiny", input="hi") as stream:
+        text = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
+        assert text == stream.get_final_response().output_text == "Hello, world"
+
+
 def test_models(api):
     assert [model.id for model in api.models.list()] == ["tiny"]
     assert api.models.retrieve("tiny").id == "tiny"

@@ -28,6 +28,9 @@ class Endpoint(StrEnum):
 
     CHAT = "chat"
     COMPLETIONS = "completions"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+    TOKENS = "tokens"
     MODELS = "models"
     OPERATIONS = "operations"
     OTHER = "other"

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import legato
 from legato.server.generation import Generation
-from legato.server.protocol import GenerationRequest
+from legato.server.protocol import CallRequest
 
 FINGERPRINT = f"legato-{legato.__version__}"
 NS_PER_MS = 1e6
@@ -51,7 +51,7 @@ def usage(generation: Generation) -> dict[str, Any]:
     }
 
 
-def extension(generation: Generation, body: GenerationRequest) -> dict[str, Any]:
+def extension(generation: Generation, body: CallRequest) -> dict[str, Any]:
     """The `legato` object: what OpenAI's answer has no place for."""
     timing = _timing(generation)
     return {"timing": timing, "metadata": body.metadata} if body.metadata else {"timing": timing}

@@ -26,6 +26,7 @@ from legato.server.respond import json_response
 from legato.server.responses import Health, Model, ModelList, Ready, Version
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
+from legato.server.tokens import token_routes
 
 logger = logging.getLogger("legato.server")
 DESCRIPTION = "An LLM inference server that plays every token on time. OpenAI-compatible."
@@ -57,6 +58,7 @@ def create_app(
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.include_router(generation_routes(service, settings, metrics))
+    app.include_router(token_routes(service, settings))
     app.include_router(_model_routes(service, settings))
     app.include_router(_operation_routes(service, settings, lifecycle, metrics))
     app.add_exception_handler(HTTPException, _on_http_exception)

@@ -20,7 +20,12 @@ from legato.server.errors import to_api_error
 from legato.server.respond import ClientGoneError
 
 CALL = "legato.call"  # where the record lies in the ASGI scope
-GENERATING = {"/v1/chat/completions": Endpoint.CHAT, "/v1/completions": Endpoint.COMPLETIONS}
+GENERATING = {
+    "/v1/chat/completions": Endpoint.CHAT,
+    "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/responses": Endpoint.RESPONSES,
+}
+ENDPOINTS = {**GENERATING, "/tokenize": Endpoint.TOKENS, "/detokenize": Endpoint.TOKENS}
 _OPERATIONS = frozenset({"/health", "/ready", "/metrics", "/version", "/docs", "/openapi.json"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("legato.calls")
@@ -40,8 +45,8 @@ class Call:
 
 def endpoint_of(path: str) -> Endpoint:
     """The label of a path; every path that is not ours shares one."""
-    if path in GENERATING:
-        return GENERATING[path]
+    if path in ENDPOINTS:
+        return ENDPOINTS[path]
     if path in _OPERATIONS:
         return Endpoint.OPERATIONS
     return Endpoint.MODELS if path.startswith("/v1/models") else Endpoint.OTHER

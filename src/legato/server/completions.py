@@ -55,7 +55,7 @@ async def answer_completion(
     """The answer of `model` to `body`, not yet started."""
     generation = Generation(service, await completion_requests(service, body), arrival_ns)
     prompts = [_echo(service, item) if body.echo else "" for item in body.prompt]
-    echoes = [prompt for prompt in prompts for _ in range(body.n)]
+    echoes = [prompt for prompt in prompts for _ in range(body.wanted_samples)]
     return CompletionShape(body, generation, model, echoes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
@@ -31,12 +31,12 @@ def parse_stop(value: object) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def parse_stop_tokens(value: object) -> tuple[int, ...]:
-    """A list of token ids."""
+def parse_ids(value: object, most: int) -> tuple[int, ...]:
+    """A list of at most `most` token ids."""
     if not isinstance(value, list) or not all(map(_is_id, value)):
         raise ValueError("must be a list of token ids")
-    if len(value) > MAX_STOP_TOKENS:
-        raise ValueError(f"may hold at most {MAX_STOP_TOKENS} ids")
+    if len(value) > most:
+        raise ValueError(f"may hold at most {most} ids")
     return tuple(value)
 
 
@@ -111,31 +111,105 @@ def join_parts(value: object) -> object:
 
 
 def _part_text(part: object) -> str:
+    members = _text_part(part, ("text",))
+    if members.keys() != {"type", "text"}:
+        raise ValueError("parts must be {type: 'text', text: a string}")
+    return str(members["text"])
+
+
+def join_response_parts(value: object) -> object:
+    """Likewise for /v1/responses, where parts of an earlier answer are input again."""
+    if not isinstance(value, list):
+        return value
+    return "".join(map(_response_part_text, value))
+
+
+def _response_part_text(part: object) -> str:
+    members = _text_part(part, ("input_text", "output_text"))
+    is_output = members["type"] == "output_text"
+    known = {"type", "text", "annotations", "logprobs"} if is_output else {"type", "text"}
+    lists = (members.get(name, []) for name in ("annotations", "logprobs"))
+    if not members.keys() <= known or not all(value in (None, []) for value in lists):
+        raise ValueError(f"{members['type']} parts may hold a text and nothing else")
+    return str(members["text"])
+
+
+def _text_part(part: object, kinds: tuple[str, ...]) -> dict[str, object]:
+    """The members of a part that is a text of one of `kinds`."""
     if not isinstance(part, dict):
         raise ValueError("parts must be objects")
-    kind, text = part.get("type"), part.get("text")
-    if kind in ("image_url", "input_audio", "file", "refusal"):
+    kind = part.get("type")
+    if kind in _OTHER_PARTS:
         raise ValueError(f"{kind} parts are not supported yet; send text")
-    if kind != "text" or part.keys() != {"type", "text"} or not isinstance(text, str):
-        raise ValueError("parts must be {type: 'text', text: a string}")
-    return text
+    if kind not in kinds or not isinstance(part.get("text"), str):
+        raise ValueError(f"parts must be {{type: '{kinds[0]}', text: a string}}")
+    return part
+
+
+_OTHER_PARTS = (
+    *("image_url", "input_audio", "file", "refusal", "input_image", "input_file"),
+    *("computer_screenshot", "summary_text", "reasoning_text"),
+)
+
+
+def _parse_false(value: object) -> Literal[False]:
+    """`false` itself; 0 is no boolean."""
+    if value is not False:
+        raise ValueError("can only be false")
+    return False
+
+
+def _parse_true(value: object) -> Literal[True]:
+    if value is not True:
+        raise ValueError("can only be true")
+    return True
 
 
 _IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _TEXT = {"type": "string", "minLength": 1}
 _STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_LENGTH}
 
-_PART = {
-    "type": "object",
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-    "required": ["type", "text"],
-    "additionalProperties": False,
-}
 
+def _part_schema(kind: str, **others: object) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": {"type": {"const": kind}, "text": {"type": "string"}, **others},
+        "required": ["type", "text"],
+        "additionalProperties": False,
+    }
+
+
+def _text_schema(*parts: dict[str, object]) -> WithJsonSchema:
+    """A text, or a list of such parts."""
+    items = parts[0] if len(parts) == 1 else {"anyOf": list(parts)}
+    return WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": items}]})
+
+
+_OUTPUT_PART = _part_schema(
+    "output_text",
+    annotations={"type": ["array", "null"], "maxItems": 0},
+    logprobs={"type": ["array", "null"], "maxItems": 0},
+)
+
+OnlyFalse = Annotated[
+    Literal[False],
+    PlainValidator(_parse_false),
+    WithJsonSchema({"type": "boolean", "const": False}),
+]
+OnlyTrue = Annotated[
+    Literal[True],
+    PlainValidator(_parse_true),
+    WithJsonSchema({"type": "boolean", "const": True}),
+]
 MessageText = Annotated[
     str,
     BeforeValidator(join_parts),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]}),
+    _text_schema(_part_schema("text")),
+]
+ResponseText = Annotated[
+    str,
+    BeforeValidator(join_response_parts),
+    _text_schema(_part_schema("input_text"), _OUTPUT_PART),
 ]
 StopStrings = Annotated[
     tuple[str, ...],
@@ -144,7 +218,7 @@ StopStrings = Annotated[
 ]
 StopTokenIds = Annotated[
     tuple[int, ...],
-    PlainValidator(parse_stop_tokens),
+    PlainValidator(lambda value: parse_ids(value, MAX_STOP_TOKENS)),
     WithJsonSchema({**_IDS, "minItems": 0, "maxItems": MAX_STOP_TOKENS}),
 ]
 LogitBias = Annotated[

@@ -1,10 +1,10 @@
-"""The endpoints that generate: one path for chat and completions, streaming and not."""
+"""The endpoints that generate: one path for all of them, streaming and not."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -15,24 +15,48 @@ from legato.server.body import read_json
 from legato.server.calls import CALL
 from legato.server.chat import answer_chat
 from legato.server.completions import answer_completion
+from legato.server.errors import ApiError
+from legato.server.generation import Generation, Piece
 from legato.server.models import chosen_model, served_names
-from legato.server.protocol import ChatRequest, CompletionRequest, GenerationRequest
+from legato.server.protocol import CallRequest, ChatRequest, CompletionRequest
 from legato.server.recorder import Recorder
 from legato.server.refusals import validate
 from legato.server.respond import EventStream, json_response, until_disconnect
+from legato.server.response_models import ResponseDocument
+from legato.server.response_request import ResponseRequest
+from legato.server.response_shape import answer_response
 from legato.server.responses import ChatCompletion, Completion
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
-from legato.server.shape import Shape
 
-R = TypeVar("R", bound=GenerationRequest)
-Answer = Callable[[Service, R, str, int], Awaitable[Shape]]
+R = TypeVar("R", bound=CallRequest)
+
+
+class Form(Protocol):
+    """How an answer is written."""
+
+    generation: Generation
+
+    async def document(self, pieces: AsyncIterator[Piece]) -> dict[str, Any]:
+        """The whole answer."""
+        ...
+
+    def stream(self) -> AsyncGenerator[bytes, None]:
+        """The answer as server-sent events."""
+        ...
+
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream which failed."""
+        ...
+
+
+Answer = Callable[[Service, R, str, int], Awaitable[Form]]
 
 
 def generation_routes(
     service: Service, settings: ServerSettings, metrics: ServerMetrics
 ) -> APIRouter:
-    """/v1/chat/completions and /v1/completions."""
+    """/v1/chat/completions, /v1/completions and /v1/responses."""
     router = APIRouter()
     served = served_names(service, settings)
 
@@ -43,11 +67,11 @@ def generation_routes(
         request.scope[CALL].user = body.user
 
         async def start() -> Response:
-            shape = await answer(service, body, name, arrival_ns)
-            recorder = Recorder(shape.generation, metrics, request.scope[CALL])
+            form = await answer(service, body, name, arrival_ns)
+            recorder = Recorder(form.generation, metrics, request.scope[CALL])
             if body.stream:
-                return await _stream(shape, recorder)
-            return await _document(shape, recorder)
+                return await _stream(form, recorder)
+            return await _document(form, recorder)
 
         return await until_disconnect(request.receive, start())
 
@@ -61,23 +85,28 @@ def generation_routes(
         """Continue a text, or several."""
         return await respond(request, CompletionRequest, answer_completion)
 
+    @router.post("/v1/responses", response_model=ResponseDocument)
+    async def responses(request: Request) -> Response:
+        """Answer an input."""
+        return await respond(request, ResponseRequest, answer_response)
+
     return router
 
 
-async def _document(shape: Shape, recorder: Recorder) -> Response:
+async def _document(form: Form, recorder: Recorder) -> Response:
     with recorder:
-        async with aclosing(shape.generation.pieces()) as pieces:
-            return json_response(await shape.document(pieces))
+        async with aclosing(form.generation.pieces()) as pieces:
+            return json_response(await form.document(pieces))
 
 
-async def _stream(shape: Shape, recorder: Recorder) -> Response:
+async def _stream(form: Form, recorder: Recorder) -> Response:
     """Waits for the first event, so that what refuses the request is still plain JSON."""
-    chunks = _recorded(shape, recorder)
-    return EventStream(await anext(chunks), chunks)
+    chunks = _recorded(form, recorder)
+    return EventStream(await anext(chunks), chunks, form.failure)
 
 
-async def _recorded(shape: Shape, recorder: Recorder) -> AsyncGenerator[bytes, None]:
+async def _recorded(form: Form, recorder: Recorder) -> AsyncGenerator[bytes, None]:
     with recorder:
-        async with aclosing(shape.stream()) as chunks:
+        async with aclosing(form.stream()) as chunks:
             async for chunk in chunks:
                 yield chunk

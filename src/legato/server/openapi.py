@@ -10,16 +10,23 @@ from pydantic.json_schema import models_json_schema
 
 from legato.server.errors import ErrorBody
 from legato.server.protocol import ChatRequest, CompletionRequest
+from legato.server.response_models import ResponseEvent
+from legato.server.response_request import ResponseRequest
 from legato.server.responses import ChatCompletionChunk, Completion
+from legato.server.token_requests import DetokenizeRequest, TokenizeRequest
 
 _REF = "#/components/schemas/{model}"
 BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponseRequest,
+    "/tokenize": TokenizeRequest,
+    "/detokenize": DetokenizeRequest,
 }
 CHUNKS: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatCompletionChunk,
     "/v1/completions": Completion,
+    "/v1/responses": ResponseEvent,
 }
 
 
@@ -46,9 +53,10 @@ def add_bodies(app: FastAPI) -> None:
 
 def _describe(operation: dict[str, Any], path: str) -> None:
     body = {"$ref": _REF.format(model=BODIES[path].__name__)}
-    chunk = {"$ref": _REF.format(model=CHUNKS[path].__name__)}
     operation["requestBody"] = {
         "required": True,
         "content": {"application/json": {"schema": body}},
     }
-    operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": chunk}
+    if path in CHUNKS:
+        chunk = {"$ref": _REF.format(model=CHUNKS[path].__name__)}
+        operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": chunk}

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from legato.core import Request, SamplingParams
+from legato.errors import InvalidRequestError
 from legato.server.errors import bad_request
 from legato.server.fields import PromptItem
-from legato.server.protocol import ChatRequest, CompletionRequest, GenerationRequest, Message
+from legato.server.protocol import CallRequest, ChatRequest, CompletionRequest, Message
+from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
-from legato.text.prompt import Prompt, chat_prompt, text_prompt
+from legato.text.prompt import chat_prompt, text_prompt
 
 
 async def chat_request(service: Service, body: ChatRequest) -> Request:
     """The request that continues a conversation. Renders and tokenises off the event loop."""
-    prompt = await asyncio.to_thread(_chat_prompt, service, body.messages)
-    return _request(service, body, prompt.token_ids, "messages")
+    turns = [turn_of(message) for message in body.messages]
+    prompt = await asyncio.to_thread(chat_ids, service, turns, "messages")
+    return _request(service, body, prompt, "messages")
+
+
+async def response_request(service: Service, body: ResponseRequest) -> Request:
+    """The request that answers `input`, under its instructions."""
+    turns = [{"role": _role(item.role), "content": item.content} for item in body.input]
+    if body.instructions is not None:
+        turns.insert(0, {"role": "system", "content": body.instructions})
+    prompt = await asyncio.to_thread(chat_ids, service, turns, "input")
+    return _request(service, body, prompt, "input")
 
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
@@ -26,27 +38,34 @@ async def completion_requests(service: Service, body: CompletionRequest) -> list
     return [_request(service, body, prompt, "prompt") for prompt in prompts]
 
 
-def _chat_prompt(service: Service, messages: Sequence[Message]) -> Prompt:
+def turn_of(message: Message) -> dict[str, str]:
+    """A message as the template takes it."""
+    return {"role": _role(message.role), "content": message.content}
+
+
+def _role(role: str) -> str:
+    return "system" if role == "developer" else role
+
+
+def chat_ids(service: Service, turns: Sequence[Mapping[str, str]], field: str) -> tuple[int, ...]:
+    """The token ids that ask for the next turn; what is wrong with `turns` is named `field`."""
     if service.template is None:
-        raise bad_request("this model has no chat template; use /v1/completions", "messages")
-    turns = [{"role": _role(message), "content": message.content} for message in messages]
-    return chat_prompt(service.tokenizer, service.template, turns, service.max_context)
-
-
-def _role(message: Message) -> str:
-    return "system" if message.role == "developer" else message.role
+        raise bad_request("this model has no chat template; use /v1/completions", field)
+    try:
+        prompt = chat_prompt(service.tokenizer, service.template, turns, service.max_context)
+    except InvalidRequestError as error:
+        raise bad_request(str(error), field, error.code) from None
+    return prompt.token_ids
 
 
 def _prompt_ids(service: Service, item: PromptItem) -> tuple[int, ...]:
     if isinstance(item, str):
         return text_prompt(service.tokenizer, item, service.max_context).token_ids
-    _check_ids("prompt", item, service.tokenizer.vocab_size)
+    check_ids("prompt", item, service.tokenizer.vocab_size)
     return item
 
 
-def _request(
-    service: Service, body: GenerationRequest, prompt: tuple[int, ...], field: str
-) -> Request:
+def _request(service: Service, body: CallRequest, prompt: tuple[int, ...], field: str) -> Request:
     room = service.max_context - len(prompt)
     if room < 1:
         raise bad_request(
@@ -64,10 +83,10 @@ def _request(
     )
 
 
-def sampling_params(body: GenerationRequest, vocab_size: int, room: int) -> SamplingParams:
+def sampling_params(body: CallRequest, vocab_size: int, room: int) -> SamplingParams:
     """How to sample. The output is capped to the `room` that the prompt leaves in the context."""
-    _check_ids("logit_bias", body.logit_bias, vocab_size)
-    _check_ids("stop_token_ids", body.stop_token_ids, vocab_size)
+    check_ids("logit_bias", body.logit_bias, vocab_size)
+    check_ids("stop_token_ids", body.stop_token_ids, vocab_size)
     wanted = room if body.wanted_tokens is None else min(body.wanted_tokens, room)
     if body.min_tokens > wanted:
         raise bad_request(f"min_tokens is larger than the {wanted} tokens of room", "min_tokens")
@@ -87,11 +106,12 @@ def sampling_params(body: GenerationRequest, vocab_size: int, room: int) -> Samp
         ignore_eos=body.ignore_eos,
         stop=body.stop,
         logprobs=body.wanted_logprobs,
-        n=body.n,
+        n=body.wanted_samples,
     )
 
 
-def _check_ids(field: str, ids: Sequence[int] | dict[int, float], vocab_size: int) -> None:
+def check_ids(field: str, ids: Sequence[int] | dict[int, float], vocab_size: int) -> None:
+    """ApiError 400 names a token id in `field` that the model does not have."""
     largest = max(ids, default=0)
     if largest >= vocab_size:
         raise bad_request(

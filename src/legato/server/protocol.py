@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    StringConstraints,
-)
+from pydantic import Field, StringConstraints
 
 from legato.server.fields import (
     LogitBias,
     MessageText,
     Metadata,
+    OnlyFalse,
     Prompt,
     StopStrings,
     StopTokenIds,
@@ -51,7 +49,7 @@ class StreamOptions(Strict):
     """What a stream carries besides the text."""
 
     include_usage: bool = Field(False, description="A last chunk with the usage.")
-    include_obfuscation: Literal[False] = Field(False, description="Padding is never sent.")
+    include_obfuscation: OnlyFalse = Field(False, description="Padding is never sent.")
 
 
 class TextFormat(Strict):
@@ -60,14 +58,12 @@ class TextFormat(Strict):
     type: Literal["text"]
 
 
-class GenerationRequest(Strict):
-    """What chat and completions have in common."""
+class CallRequest(Strict):
+    """What every request that asks for text has in common."""
 
     model: str | None = Field(
         None, min_length=1, max_length=256, description="A name from /v1/models; else the first."
     )
-    n: int = ranged("n", 1, "Samples of the prompt.")
-    max_tokens: int | None = ranged("max_tokens", None, "Most tokens to generate.")
     temperature: float = ranged("temperature", 1.0, "0 is greedy.")
     top_p: float = ranged("top_p", 1.0, "Nucleus sampling.", gt=0)
     presence_penalty: float = ranged("presence_penalty", 0.0, "Per token in the output.")
@@ -76,10 +72,9 @@ class GenerationRequest(Strict):
     seed: int | None = ranged("seed", None, "Makes the text reproducible.")
     stop: StopStrings = Field((), description="Up to 4 strings that end the text.")
     stream: bool = Field(False, description="Server-sent events.")
-    stream_options: StreamOptions | None = Field(None, description="Only with stream.")
     user: UserName | None = Field(None, description="Written to the request's log record.")
     metadata: Metadata = Field(
-        default_factory=dict, description="Up to 16 short strings, sent back in `legato.metadata`."
+        default_factory=dict, description="Up to 16 short strings, sent back with the answer."
     )
     top_k: int = ranged("top_k", 0, "0 and -1 keep all tokens.", ge=-1)
     min_p: float = ranged("min_p", 0.0, "Relative to the likeliest token.")
@@ -89,8 +84,7 @@ class GenerationRequest(Strict):
     stop_token_ids: StopTokenIds = Field((), description="Up to 64 token ids that end the text.")
     priority: int = ranged("priority", 0, "Smaller runs earlier.")
     cache_salt: Salt | None = Field(None, description="Prefixes are shared within one salt.")
-    response_format: TextFormat | None = Field(None, description="Only text so far.")
-    store: Literal[False] = Field(False, description="Answers are never stored.")
+    store: OnlyFalse = Field(False, description="Answers are never stored.")
     service_tier: Literal["auto", "default"] = Field("auto", description="There is one tier.")
 
     refused: ClassVar[frozenset[str]] = frozenset(
@@ -100,14 +94,38 @@ class GenerationRequest(Strict):
     )
 
     @property
+    def wanted_samples(self) -> int:
+        """Samples of each prompt."""
+        return 1
+
+    @property
     def wanted_tokens(self) -> int | None:
         """Most tokens to generate; None means up to the context limit."""
-        return self.max_tokens
+        raise NotImplementedError
 
     @property
     def wanted_logprobs(self) -> int | None:
         """None for none, else how many alternatives beside the chosen token."""
         raise NotImplementedError
+
+
+class GenerationRequest(CallRequest):
+    """What chat and completions have in common."""
+
+    n: int = ranged("n", 1, "Samples of the prompt.")
+    max_tokens: int | None = ranged("max_tokens", None, "Most tokens to generate.")
+    stream_options: StreamOptions | None = Field(None, description="Only with stream.")
+    response_format: TextFormat | None = Field(None, description="Only text so far.")
+
+    @property
+    def wanted_samples(self) -> int:
+        """Samples of each prompt."""
+        return self.n
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """Most tokens to generate; None means up to the context limit."""
+        return self.max_tokens
 
     @property
     def include_usage(self) -> bool:

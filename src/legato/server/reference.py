@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from legato.server.protocol import (
+    CallRequest,
     ChatRequest,
     CompletionRequest,
     GenerationRequest,
     Message,
 )
+from legato.server.response_request import InputItem, ResponseRequest, TextOptions
 from legato.server.strict import Strict
+from legato.server.token_requests import DetokenizeRequest, TokenizeRequest
 
 INTRODUCTION = """\
 # The HTTP API
@@ -40,6 +43,8 @@ chunk.
 |---|---|
 | `POST /v1/chat/completions` | continue a conversation |
 | `POST /v1/completions` | continue a text, or several |
+| `POST /v1/responses` | answer an input, in the form of OpenAI's newer API |
+| `POST /tokenize`, `POST /detokenize` | text or messages to token ids, and back |
 | `GET /v1/models`, `GET /v1/models/{id}` | what is served |
 | `GET /health` | progress of the engine; 503 when it has stopped or stalls. Needs no key |
 | `GET /ready` | 503 while shutting down. Needs no key |
@@ -60,30 +65,38 @@ def api_reference() -> str:
     """The whole document, Markdown."""
     sections = [
         INTRODUCTION,
-        _section("Fields of both endpoints", GenerationRequest, frozenset()),
-        _section("Fields of chat only", ChatRequest, _common(ChatRequest)),
-        _section("Fields of a chat message", Message, frozenset()),
-        _section("Fields of completions only", CompletionRequest, _common(CompletionRequest)),
+        _section("Fields of every endpoint that generates", CallRequest),
+        _section("Fields of chat and completions", GenerationRequest, CallRequest),
+        _section("Fields of chat only", ChatRequest, GenerationRequest),
+        _section("Fields of a chat message", Message),
+        _section("Fields of completions only", CompletionRequest, GenerationRequest),
+        _section("Fields of /v1/responses only", ResponseRequest, CallRequest),
+        _section("Fields of an item of its input", InputItem),
+        _section("Fields of its text", TextOptions),
+        _section("Fields of /tokenize", TokenizeRequest),
+        _section("Fields of /detokenize", DetokenizeRequest),
     ]
     return "\n".join(sections)
 
 
-def _common(model: type[GenerationRequest]) -> frozenset[str]:
-    """Fields that `model` takes over unchanged."""
-    common = {
-        name
-        for name, field in GenerationRequest.model_fields.items()
-        if repr(model.model_fields[name]) == repr(field)
-    }
-    return frozenset(common | GenerationRequest.refused)
-
-
-def _section(title: str, model: type[Strict], known: frozenset[str]) -> str:
+def _section(title: str, model: type[Strict], base: type[Strict] = Strict) -> str:
+    """The fields of `model` that are not those of `base`."""
+    known = _common(model, base)
     properties = model.model_json_schema()["properties"]
     rows = [_row(name, schema) for name, schema in properties.items() if name not in known]
     refused = [f"| `{name}` | refused | |" for name in sorted(model.refused - known)]
     head = ["| field | | |", "|---|---|---|"]
     return "\n".join([f"## {title}\n", *head, *rows, *refused, ""])
+
+
+def _common(model: type[Strict], base: type[Strict]) -> frozenset[str]:
+    """Fields that `model` takes over unchanged."""
+    common = {
+        name
+        for name, field in base.model_fields.items()
+        if repr(model.model_fields[name]) == repr(field)
+    }
+    return frozenset(common | base.refused)
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:

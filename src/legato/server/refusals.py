@@ -11,13 +11,17 @@ from pydantic_core import ErrorDetails
 from legato.server.body import quote
 from legato.server.errors import ApiError, bad_request
 from legato.server.protocol import (
+    CallRequest,
     ChatRequest,
     CompletionRequest,
     GenerationRequest,
     Message,
 )
+from legato.server.response_request import INCLUDE_LOGPROBS, ResponseRequest
+from legato.server.strict import Strict
+from legato.server.token_requests import TokenizeRequest
 
-R = TypeVar("R", bound=GenerationRequest)
+R = TypeVar("R", bound=Strict)
 
 
 def validate(model: type[R], body: dict[str, Any]) -> R:
@@ -31,7 +35,7 @@ def validate(model: type[R], body: dict[str, Any]) -> R:
     return request
 
 
-def _refusal(model: type[GenerationRequest], error: ValidationError) -> ApiError:
+def _refusal(model: type[Strict], error: ValidationError) -> ApiError:
     details = error.errors(include_url=False, include_context=False, include_input=False)
     unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
     if unknown:
@@ -40,7 +44,7 @@ def _refusal(model: type[GenerationRequest], error: ValidationError) -> ApiError
     return bad_request(f"{quote(param)}: {_words(details[0])}", param)
 
 
-def _unknown_fields(model: type[GenerationRequest], details: list[ErrorDetails]) -> ApiError:
+def _unknown_fields(model: type[Strict], details: list[ErrorDetails]) -> ApiError:
     first = details[0]["loc"]
     param = field_path(first)
     refused = Message.refused if first[0] == "messages" else model.refused
@@ -71,18 +75,22 @@ _WORDS = {
 """Where pydantic speaks of Python instead of JSON."""
 
 
-def _min_tokens(request: GenerationRequest) -> None:
+def _min_tokens(request: Strict) -> None:
+    if not isinstance(request, CallRequest):
+        return
     wanted = request.wanted_tokens
     if wanted is not None and request.min_tokens > wanted:
         raise bad_request(f"min_tokens is larger than the {wanted} tokens wanted", "min_tokens")
 
 
-def _stream_options(request: GenerationRequest) -> None:
+def _stream_options(request: Strict) -> None:
+    if not isinstance(request, GenerationRequest | ResponseRequest):
+        return
     if request.stream_options is not None and not request.stream:
         raise bad_request("stream_options needs stream: true", "stream_options")
 
 
-def _one_token_limit(request: GenerationRequest) -> None:
+def _one_token_limit(request: Strict) -> None:
     if not isinstance(request, ChatRequest) or request.max_tokens is None:
         return
     if request.max_completion_tokens not in (None, request.max_tokens):
@@ -91,12 +99,15 @@ def _one_token_limit(request: GenerationRequest) -> None:
         )
 
 
-def _top_logprobs(request: GenerationRequest) -> None:
+def _top_logprobs(request: Strict) -> None:
     if isinstance(request, ChatRequest) and request.top_logprobs and not request.logprobs:
         raise bad_request("top_logprobs needs logprobs: true", "top_logprobs")
+    if isinstance(request, ResponseRequest) and request.top_logprobs and not request.include:
+        needed = INCLUDE_LOGPROBS
+        raise bad_request(f"top_logprobs needs include: ['{needed}']", "top_logprobs")
 
 
-def _echo(request: GenerationRequest) -> None:
+def _echo(request: Strict) -> None:
     if not isinstance(request, CompletionRequest):
         return
     if request.max_tokens == 0 and not request.echo:
@@ -105,10 +116,20 @@ def _echo(request: GenerationRequest) -> None:
         raise bad_request("echo together with logprobs is not supported yet", "echo")
 
 
-_CHECKS: tuple[Callable[[GenerationRequest], None], ...] = (
+def _one_text(request: Strict) -> None:
+    if not isinstance(request, TokenizeRequest):
+        return
+    if (request.prompt is None) == (request.messages is None):
+        raise bad_request("give either prompt or messages", "prompt")
+    if request.messages is not None and "add_special_tokens" in request.model_fields_set:
+        raise bad_request("the template alone decides about messages", "add_special_tokens")
+
+
+_CHECKS: tuple[Callable[[Strict], None], ...] = (
     _min_tokens,
     _stream_options,
     _one_token_limit,
     _top_logprobs,
     _echo,
+    _one_text,
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from legato.server.errors import to_api_error
+from legato.server.errors import ApiError, to_api_error
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
@@ -60,11 +60,16 @@ async def _disconnected(receive: Receive) -> None:
 class EventStream(Response):
     """A 200 whose body is `first` and then every chunk of `rest`.
 
-    An error in `rest` becomes one last event with OpenAI's error object, and the stream ends
-    without [DONE]. When the client goes away `rest` is closed, which cancels the generation.
+    An error in `rest` becomes one last event, rendered by `failure`, and the stream ends without
+    [DONE]. When the client goes away `rest` is closed, which cancels the generation.
     """
 
-    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self,
+        first: bytes,
+        rest: AsyncGenerator[bytes, None],
+        failure: Callable[[ApiError], bytes],
+    ) -> None:
         super().__init__(
             status_code=200,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -73,6 +78,7 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
+        self._failure = failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything, or stop when the client is gone."""
@@ -87,7 +93,7 @@ class EventStream(Response):
                 async for chunk in self._rest:
                     await send(_part(chunk))
             except Exception as error:
-                await send(_part(failure_event(error)))
+                await send(_part(self._failure(_logged(error))))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -95,9 +101,9 @@ def _part(chunk: bytes) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": True}
 
 
-def failure_event(error: Exception) -> bytes:
-    """The event that ends a stream which failed."""
+def _logged(error: Exception) -> ApiError:
+    """What ended a stream, for the caller; what is our fault goes to the log whole."""
     failure = to_api_error(error)
     if failure.code == "internal":
         logger.error("a stream failed", exc_info=error)
-    return event(failure.body())
+    return failure

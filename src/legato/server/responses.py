@@ -154,6 +154,21 @@ class Completion(Identified):
     legato: Extension | None = None
 
 
+class Tokenized(Answer):
+    """The answer of /tokenize; `token_strs` on request."""
+
+    tokens: list[int]
+    count: int
+    max_model_len: int
+    token_strs: list[str] | None
+
+
+class Detokenized(Answer):
+    """The answer of /detokenize."""
+
+    prompt: str
+
+
 class Model(Answer):
     """A model that is served."""
 

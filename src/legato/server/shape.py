@@ -14,9 +14,10 @@ from typing import Any
 from legato.completion import LogprobEntry
 from legato.core import FinishReason
 from legato.server.answer import Identity, extension, usage
+from legato.server.errors import ApiError
 from legato.server.generation import Generation, Piece
 from legato.server.protocol import GenerationRequest
-from legato.server.respond import DONE
+from legato.server.respond import DONE, event
 
 encode_text = json.JSONEncoder().encode
 
@@ -83,6 +84,10 @@ class Shape(ABC):
             async for piece in pieces:
                 yield self.chunks_of(piece, self._tail()).encode()
         yield self._last() + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream which failed."""
+        return event(error.body())
 
     def _tail(self) -> str:
         """The `legato` object, on the chunk that ends the answer unless a usage chunk follows."""

@@ -1,0 +1,106 @@
+"""What a request to /v1/responses may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from legato.server.fields import OnlyFalse, ResponseText
+from legato.server.protocol import CallRequest, TextFormat, ranged
+from legato.server.strict import Strict
+
+MAX_ITEMS = 10_000
+INCLUDE_LOGPROBS = "message.output_text.logprobs"
+
+
+class InputItem(Strict):
+    """One turn; an item of an earlier answer's `output` may be given back as it came."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: ResponseText = Field(description="Text, or text parts, which are joined.")
+    id: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        None, description="Taken, without effect."
+    )
+    status: Literal["completed", "incomplete", "in_progress"] | None = Field(
+        None, description="Taken, without effect."
+    )
+
+
+def _as_items(value: object) -> object:
+    """A text is one message of the user."""
+    if value == "":
+        raise ValueError("should not be empty")
+    return [{"role": "user", "content": value}] if isinstance(value, str) else value
+
+
+InputItems = Annotated[
+    tuple[InputItem, ...],
+    BeforeValidator(_as_items, json_schema_input_type=str | tuple[InputItem, ...]),
+]
+
+
+class TextOptions(Strict):
+    """The form of the answer's text."""
+
+    format: TextFormat | None = Field(None, description="Only text so far.")
+
+    refused: ClassVar[frozenset[str]] = frozenset({"verbosity"})
+
+
+class ResponseStreamOptions(Strict):
+    """What a stream carries besides the text."""
+
+    include_obfuscation: OnlyFalse = Field(False, description="Padding is never sent.")
+
+
+class ResponseRequest(CallRequest):
+    """POST /v1/responses."""
+
+    input: InputItems = Field(
+        min_length=1,
+        max_length=MAX_ITEMS,
+        strict=False,
+        description="A text, or the conversation so far.",
+    )
+    instructions: str | None = Field(None, description="The system message before the input.")
+    max_output_tokens: int | None = ranged("max_tokens", None, "Most tokens to generate.")
+    include: tuple[Literal["message.output_text.logprobs"], ...] = Field(
+        (), max_length=1, strict=False, description="Log-probabilities, or nothing."
+    )
+    top_logprobs: int | None = ranged("logprobs", None, "Alternatives per token; needs include.")
+    text: TextOptions | None = Field(None, description="Only text so far.")
+    stream_options: ResponseStreamOptions | None = Field(None, description="Only with stream.")
+    truncation: Literal["disabled"] = Field("disabled", description="Nothing is cut off.")
+    background: OnlyFalse = Field(False, description="Answers come at once.")
+
+    refused: ClassVar[frozenset[str]] = CallRequest.refused | {
+        *("previous_response_id", "conversation", "prompt", "reasoning", "context_management"),
+        *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "moderation"),
+        *("prompt_cache_options", "prompt_cache_retention", "image", "access_programs"),
+        *("n", "max_tokens", "max_completion_tokens", "logprobs", "response_format", "echo"),
+        *("messages", "suffix"),
+    }
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """Most tokens to generate; None means up to the context limit."""
+        return self.max_output_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """None for none, else how many alternatives beside the chosen token."""
+        return (self.top_logprobs or 0) if self.include else None
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that an answer repeats, with defaults filled in."""
+        return {
+            "instructions": self.instructions,
+            "max_output_tokens": self.max_output_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_logprobs": self.top_logprobs or 0,
+            "metadata": self.metadata,
+            "user": self.user,
+        }
