@@ -11,6 +11,7 @@ from itertools import accumulate
 import numpy as np
 
 from legato.backends.base import F32, I32, U32, U64, SamplingInput
+from legato.constraint_masks import ConstraintMasks
 from legato.scheduler.sequence import Sequence
 
 GREEDY_BELOW = 1e-5
@@ -35,14 +36,13 @@ class _Fixed:
     num_logprobs: I32
     seed: U64
     sample_index: U32
-    mask_index: I32
 
 
 class SlotStates:
     """Sampling state by slot. A slot is filled when another sequence than before is met in it."""
 
     def __init__(self, num_slots: int, vocab: int) -> None:
-        self._no_masks = np.empty((0, -(-vocab // 32)), np.uint32)
+        self._masks = ConstraintMasks(num_slots, vocab)
         self._fixed: _Fixed | None = None
         self._vocab = vocab
         self._owners: list[Sequence | None] = [None] * num_slots
@@ -65,6 +65,7 @@ class SlotStates:
         fixed = self._fixed
         bias_starts, bias_ids, bias_values = self._bias_csr(slots, sequences)
         seen_starts, seen_ids, seen_counts = self._seen_csr(slots, sequences)
+        mask_index, masks = self._masks.rows(sequences)
         return SamplingInput(
             temperature=fixed.temperature,
             top_k=fixed.top_k,
@@ -83,8 +84,8 @@ class SlotStates:
             seen_ids=seen_ids,
             seen_counts=seen_counts,
             num_logprobs=fixed.num_logprobs,
-            mask_index=fixed.mask_index,
-            masks=self._no_masks,
+            mask_index=mask_index,
+            masks=masks,
         )
 
     def _gather(self, slots: list[int]) -> _Fixed:
@@ -102,7 +103,6 @@ class SlotStates:
             num_logprobs=num_logprobs,
             seed=self._seed.take(slots),
             sample_index=self._index.take(slots),
-            mask_index=np.full(len(slots), -1, np.int32),
         )
 
     def _fill(self, slot: int, sequence: Sequence) -> None:
@@ -154,7 +154,8 @@ class BiasRows:
     def __init__(self, sequence: Sequence) -> None:
         params = sequence.request.params
         bias = {int(token): float(value) for token, value in params.logit_bias.items()}
-        self._min_tokens = params.min_tokens
+        # Where a constraint holds, its masks forbid the stop tokens: it may need one.
+        self._min_tokens = 0 if sequence.matcher is not None else params.min_tokens
         self._plain = _bias_arrays(bias)
         self._masked = _bias_arrays(bias | dict.fromkeys(sequence.stop_ids, -np.inf))
 

@@ -43,6 +43,8 @@ def check_request(request: Request, vocab_size: int) -> None:
     _check_integer("priority", request.priority)
     _check_text("cache_salt", request.cache_salt, MAX_SALT_LENGTH)
     check_params(request.params, vocab_size)
+    if request.constraint is not None and request.params.ignore_eos:
+        _refuse("ignore_eos", True, "false where the form of the output is prescribed")
 
 
 def check_context(request: Request, max_context: int, pool_context: int) -> None:

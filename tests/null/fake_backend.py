@@ -144,9 +144,20 @@ class FakeBackend:
             for i, v in zip(s.bias_ids[bias], s.bias_values[bias], strict=True)
             if v == -np.inf
         }
+        forbidden |= _masked(s, row)
+        if len(forbidden) == VOCAB:
+            return -1
         while token in forbidden:
             token = (token + 1) % VOCAB
         return token
+
+
+def _masked(s: SamplingInput, row: int) -> set[int]:
+    """The tokens that the row's mask does not allow."""
+    if s.mask_index[row] < 0:
+        return set()
+    words = s.masks[s.mask_index[row]]
+    return {t for t in range(VOCAB) if not int(words[t // 32]) >> t % 32 & 1}
 
 
 def _entries(tokens: np.ndarray, positions: np.ndarray, group: int) -> np.ndarray:

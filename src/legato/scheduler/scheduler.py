@@ -212,15 +212,18 @@ def _append(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEvent:
     token, logprobs = choice
     is_first = not sequence.num_output
     if token == NO_TOKEN:
-        return end_event(sequence, time_ns, FinishReason.ERROR, NO_TOKEN_MESSAGE)
+        return end_event(sequence, time_ns, FinishReason.ERROR, sequence.fault or NO_TOKEN_MESSAGE)
     sequence.append(token)
+    reason = policy.finish_reason(sequence, token)
+    if sequence.matcher is not None and reason is None:
+        sequence.matcher.accept(token)
     return TokenEvent(
         request_id=sequence.request.id,
         index=sequence.index,
         token_id=token,
         time_ns=time_ns,
         logprobs=logprobs,
-        finish_reason=policy.finish_reason(sequence, token),
+        finish_reason=reason,
         cached_tokens=(sequence.cached_tokens or 0) if is_first else 0,
         started_ns=sequence.started_ns if is_first else None,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from legato.core import Request
+from legato.core import Matcher, Request
 from legato.kvcache.table import BlockTable
 
 I32 = npt.NDArray[np.int32]
@@ -32,6 +32,8 @@ class Sequence:
         started_ns: when the first step that computed its request began.
         digests: chain hashes of its full blocks, as far as they were looked up.
         last_token: the newest of its tokens.
+        matcher: follows its output through the request's constraint; None without one.
+        fault: why no token can be chosen for it any more, fit for the caller.
     """
 
     request: Request
@@ -50,6 +52,8 @@ class Sequence:
     cached_tokens: int | None = None
     started_ns: int | None = None
     digests: list[bytes] = field(default_factory=list)
+    matcher: Matcher | None = None
+    fault: str | None = None
     _buffer: I32 = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +105,7 @@ def make_samples(
             length_limit=length_limit,
             stop_ids=stop_ids,
             siblings=siblings,
+            matcher=None if request.constraint is None else request.constraint.start(),
         )
         siblings.append(sequence)
     return siblings
