@@ -2,8 +2,9 @@
 
     python benchmarks/op.py [--model NAME] [--decode 1 4 8 32] [--prefill 512] [--depth 512]
 
-Weight bytes and multiply-adds are those of the linear layers; ops without weights show their time
-alone. The time of an op ends when all threads have done their part. The last line is JSON.
+Bytes are those of weights, and of keys and values in attention; multiply-adds are those of linear
+layers and of attention. Other ops show their time alone. The time of an op ends when all threads
+have done their part. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
@@ -22,15 +23,15 @@ from legato import _native
 from legato.backends.base import StepInput
 from legato.backends.native.backend import NativeBackend
 from legato.bench.machine import Machine, measure_machine
-from legato.config import EngineConfig
+from legato.config import EngineConfig, KVElement
 from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
 from legato.program.build import build_program
-from legato.program.program import Program
+from legato.program.ops import StepShape, attended_pairs, op_cost
+from legato.program.program import Op, OpKind, Program
 
 BLOCK_SIZE = 16
-KV_ELEMENT_BYTES = 2
 WARM_UP_STEPS = 3
 
 
@@ -53,17 +54,19 @@ def main() -> None:
         model.arch,
         model.weights,
         block_size=BLOCK_SIZE,
-        kv_element_bytes=KV_ELEMENT_BYTES,
+        kv_dtype=arguments.kv_dtype,
         max_context=model.arch.max_context,
     )
-    config = EngineConfig(num_threads=arguments.threads, precision=arguments.precision)
+    config = EngineConfig(
+        num_threads=arguments.threads, precision=arguments.precision, kv_dtype=arguments.kv_dtype
+    )
     machine = measure_machine(arguments.threads)
     steps = make_steps(program, arguments)
     backend = NativeBackend(program, model.weights, config)
-    backend.allocate_kv(max(int(step.block_tables.max()) + 1 for step in steps.values()))
+    allocate_kv(backend, max(int(step.block_tables.max()) + 1 for step in steps.values()))
     found: dict[str, Any] = {}
     for name, step in steps.items():
-        figures = measure(backend, step, arguments.steps)
+        figures = measure(backend, program, step, arguments.steps)
         print_table(name, figures, machine)
         found[name] = [asdict(op) for op in figures]
     backend.close()
@@ -75,12 +78,19 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--precision", default="balanced", choices=["fast", "balanced", "exact"])
+    parser.add_argument("--kv-dtype", default="f16", choices=get_args(KVElement))
     parser.add_argument("--threads", type=int, default=0, help="0: all usable")
     parser.add_argument("--decode", type=int, nargs="*", default=[1, 4, 8, 32], help="batch sizes")
     parser.add_argument("--prefill", type=int, nargs="*", default=[512], help="prompt lengths")
     parser.add_argument("--depth", type=int, default=512, help="tokens cached before a decode step")
     parser.add_argument("--steps", type=int, default=10, help="steps that are averaged")
     return parser.parse_args()
+
+
+def allocate_kv(backend: NativeBackend, blocks: int) -> None:
+    """A pool that was written to: all of what never was is one page of zeros, in cache."""
+    backend.allocate_kv(blocks)
+    backend.copy_blocks([0] * blocks, range(blocks))
 
 
 def make_steps(program: Program, arguments: argparse.Namespace) -> dict[str, StepInput]:
@@ -113,7 +123,9 @@ def make_step(program: Program, sequences: int, rows: int, depth: int) -> StepIn
     )
 
 
-def measure(backend: NativeBackend, step: StepInput, steps: int) -> list[OpFigures]:
+def measure(
+    backend: NativeBackend, program: Program, step: StepInput, steps: int
+) -> list[OpFigures]:
     """Run the step and average its profile, ops in the order of their first appearance."""
     for _ in range(WARM_UP_STEPS):
         backend.run(step)
@@ -123,12 +135,16 @@ def measure(backend: NativeBackend, step: StepInput, steps: int) -> list[OpFigur
     groups: dict[tuple[str, int], list[_native.InstructionProfile]] = {}
     for instruction in backend.profile():
         groups.setdefault((instruction.kind, instruction.weight_bytes), []).append(instruction)
-    return [figures_of(members, step, steps) for members in groups.values()]
+    return [figures_of(members, program, step, steps) for members in groups.values()]
 
 
-def figures_of(members: list[_native.InstructionProfile], step: StepInput, steps: int) -> OpFigures:
+def figures_of(
+    members: list[_native.InstructionProfile], program: Program, step: StepInput, steps: int
+) -> OpFigures:
     """Instructions that do the same, together."""
     first = members[0]
+    if first.kind == "attention":
+        return attention_figures(members, program, step, steps)
     rows = len(step.token_ids) if first.rows is _native.Rows.TOKENS else len(step.output_rows)
     nanoseconds = sum(member.nanoseconds for member in members) / steps
     name = f"{first.kind}, {first.weight_bytes >> 10} KiB" if first.weight_bytes else first.kind
@@ -139,6 +155,40 @@ def figures_of(members: list[_native.InstructionProfile], step: StepInput, steps
         gb_s=len(members) * first.weight_bytes / nanoseconds,
         gmac_s=len(members) * first.weights * rows / nanoseconds,
     )
+
+
+def attention_figures(
+    members: list[_native.InstructionProfile], program: Program, step: StepInput, steps: int
+) -> OpFigures:
+    """Bytes of keys and values read, multiply-adds of what causal attention has to compute."""
+    rows = np.diff(step.query_starts)
+    parts = [(int(n), int(past)) for n, past in zip(rows, step.kv_lengths - rows, strict=True)]
+    shape = StepShape(sequences=tuple(parts), outputs=len(step.output_rows))
+    ops = [op for op in program.ops if op.kind is OpKind.ATTENTION]
+    read = sum(op_cost(op, program, shape).kv_bytes for op in ops)
+    multiplied = (
+        2
+        * program.kv.head_dim
+        * sum(
+            op.integer("num_heads") * attended_pairs(n, past, window_of(op))
+            for op in ops
+            for n, past in parts
+        )
+    )
+    nanoseconds = sum(member.nanoseconds for member in members) / steps
+    return OpFigures(
+        op="attention",
+        count=len(members),
+        microseconds=nanoseconds / 1e3,
+        gb_s=read / nanoseconds,
+        gmac_s=multiplied / nanoseconds,
+    )
+
+
+def window_of(op: Op) -> int | None:
+    """The sliding window of an attention op, in tokens."""
+    window = op.param("window")
+    return window if isinstance(window, int) else None
 
 
 def print_table(title: str, figures: Iterable[OpFigures], machine: Machine) -> None:

@@ -23,8 +23,6 @@ from legato.program.program import Program
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
-_KV_ELEMENT_BYTES = {"f32": 4, "f16": 2}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
@@ -78,7 +76,7 @@ def build_model_program(model: Model, config: EngineConfig) -> Program:
         model.arch,
         model.weights,
         block_size=config.block_size,
-        kv_element_bytes=_KV_ELEMENT_BYTES[config.kv_dtype],
+        kv_dtype=config.kv_dtype,
         max_context=config.max_context or model.arch.max_context,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-KVDType = Literal["f32", "f16"]
+KVElement = Literal["f32", "f16", "bf16", "int8"]
 BackendName = Literal["native", "reference"]
 SimdPath = Literal["auto", "avx512", "avx2", "portable"]
 Precision = Literal["fast", "balanced", "exact"]
@@ -26,7 +26,8 @@ class EngineConfig:
         block_size: tokens per KV block; a multiple of 16.
         num_kv_blocks: size of the KV pool; 0 means sized from `kv_memory`.
         kv_memory: bytes for the KV pool; 0 means a share of the memory that is free.
-        kv_dtype: element type of cached keys and values.
+        kv_dtype: element type of cached keys and values. "int8" is lossy: one f32 scale for each
+            token and KV head.
         max_batch_tokens: most token rows in one step (the prefill chunk is bounded by it).
         max_sequences: most sequences that run at the same time.
         max_waiting: most requests that wait for admission; one more is refused.
@@ -41,7 +42,7 @@ class EngineConfig:
     block_size: int = 16
     num_kv_blocks: int = 0
     kv_memory: int = 0
-    kv_dtype: KVDType = "f16"
+    kv_dtype: KVElement = "f16"
     max_batch_tokens: int = 512
     max_sequences: int = 64
     max_waiting: int = 512

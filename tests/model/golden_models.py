@@ -39,7 +39,7 @@ def reference_logits(
     """f32 [positions, vocab] of one sequence in one step; all positions by default."""
     count = len(token_ids)
     program = build_program(
-        model.arch, model.weights, block_size=BLOCK_SIZE, kv_element_bytes=4, max_context=count
+        model.arch, model.weights, block_size=BLOCK_SIZE, kv_dtype="f32", max_context=count
     )
     backend = ReferenceBackend(
         program, model.weights, EngineConfig(backend="reference", kv_dtype="f32")

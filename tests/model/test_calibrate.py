@@ -21,9 +21,7 @@ UNSEEN = StepShape(((1, 77), (30, 10)), 2)
 
 def measure(beside=(), max_context=2048, **config):
     arch, weights = tiny_model()
-    program = build_program(
-        arch, weights, block_size=16, kv_element_bytes=2, max_context=max_context
-    )
+    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=max_context)
     settings = EngineConfig(num_threads=1, **config)
     backend = create_backend(program, weights, settings)
     try:

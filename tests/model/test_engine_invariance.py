@@ -31,7 +31,7 @@ def make_engine(family: str, **config: object) -> Engine:
     arch, weights = tiny_model(VARIATIONS[family])
     chosen = EngineConfig(**{**COMMON, **config})
     program = build_program(
-        arch, weights, block_size=16, kv_element_bytes=4, max_context=arch.max_context
+        arch, weights, block_size=16, kv_dtype="f32", max_context=arch.max_context
     )
     try:
         backend = create_backend(program, weights, chosen)

@@ -26,7 +26,7 @@ MASK = (1 << 61) - 1
 
 def fake_program(windows: Sequence[int | None] = (None,), max_context: int = 512) -> Program:
     groups = tuple(KVGroup((index,), window) for index, window in enumerate(windows))
-    layout = KVLayout(groups, BLOCK, num_kv_heads=1, head_dim=8, element_bytes=4)
+    layout = KVLayout(groups, BLOCK, num_kv_heads=1, head_dim=8, dtype="f32")
     return Program((), {}, {}, layout, VOCAB, max_context)
 
 

@@ -28,7 +28,7 @@ NOTHING = MachineProfile(
 
 def program_of(overrides=None):
     arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 @pytest.mark.parametrize("window", [None, 1, 5, 16, 40])
@@ -55,7 +55,7 @@ def test_decodes_do_the_attention_and_read_the_weights_that_the_op_table_says(ov
 def _written_by_one_token(program) -> float:
     kv = program.kv
     layers_of_all = kv.layers_per_block * len(kv.groups)
-    return 2 * layers_of_all * kv.num_kv_heads * kv.head_dim * kv.element_bytes
+    return layers_of_all * kv.token_bytes
 
 
 def test_a_window_bounds_what_attention_does():

@@ -32,7 +32,7 @@ STEP = StepShape(((1, 0),), 1)
 @pytest.fixture(scope="module")
 def program():
     arch, weights = tiny_model()
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=2048)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=2048)
 
 
 def timed(cost: StepCost, shapes, noise: float = 0.0) -> list[TimedStep]:

@@ -12,13 +12,13 @@ from model.tiny import VARIATIONS, f32_tensor, layers, tiny_model
 
 def program_of(overrides=None) -> Program:
     arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 @pytest.mark.parametrize("overrides", VARIATIONS.values(), ids=VARIATIONS)
 def test_every_variation_builds_and_uses_all_its_weights(overrides):
     arch, weights = tiny_model(overrides)
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
     assert program.weights.keys() == weights.keys()
     assert len(program.kv.groups) * program.kv.layers_per_block == len(arch.layers)
 
@@ -65,14 +65,14 @@ def test_a_missing_weight_is_named():
     arch, weights = tiny_model()
     del weights["layers.1.up.weight"]
     with pytest.raises(ProgramError, match=r"layers\.1\.up\.weight"):
-        build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+        build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 def test_a_weight_of_the_wrong_shape_names_the_op():
     arch, weights = tiny_model()
     weights["layers.1.down.weight"] = f32_tensor("down", np.zeros((64, 32)))
     with pytest.raises(ProgramError, match=r"linear 'layers\.1\.down'.*width 96"):
-        build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+        build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 def test_layers_are_grouped_by_window_in_groups_of_equal_size():

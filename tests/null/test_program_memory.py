@@ -15,7 +15,7 @@ from model.tiny import VARIATIONS, tiny_model
 
 def tiny_program(overrides=None) -> Program:
     arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 @st.composite

@@ -15,11 +15,9 @@ from model.tiny import VARIATIONS, layers, tiny_model
 MIXED = StepShape(sequences=((1, 100), (1, 7), (30, 0), (16, 32)), outputs=3)
 
 
-def program_of(overrides=None, weight_format=WeightFormat.F32, element_bytes=2) -> Program:
+def program_of(overrides=None, weight_format=WeightFormat.F32, kv_dtype="f16") -> Program:
     arch, weights = tiny_model(overrides, weight_format=weight_format)
-    return build_program(
-        arch, weights, block_size=16, kv_element_bytes=element_bytes, max_context=256
-    )
+    return build_program(arch, weights, block_size=16, kv_dtype=kv_dtype, max_context=256)
 
 
 def cost_of(program: Program, kind: OpKind, shape: StepShape) -> Cost:
@@ -62,10 +60,12 @@ def test_a_window_bounds_what_attention_reads_and_computes():
     assert cost.kv_bytes == (24 + 31 + 4) * 2 * 2 * 16 * 2
 
 
-@pytest.mark.parametrize("element_bytes", [2, 4])
-def test_kv_traffic_is_one_write_and_one_read_per_sequence(element_bytes):
-    program = program_of(element_bytes=element_bytes)
-    token = 2 * 2 * 16 * element_bytes  # keys and values, heads, head_dim
+@pytest.mark.parametrize(
+    ("kv_dtype", "vector_bytes"), [("f32", 64), ("f16", 32), ("bf16", 32), ("int8", 16 + 4)]
+)
+def test_kv_traffic_is_one_write_and_one_read_per_sequence(kv_dtype, vector_bytes):
+    program = program_of(kv_dtype=kv_dtype)
+    token = 2 * 2 * vector_bytes  # keys and values, heads
     assert cost_of(program, OpKind.KV_APPEND, MIXED).kv_bytes == 2 * MIXED.tokens * token
     cached = 101 + 8 + 30 + 48
     assert cost_of(program, OpKind.ATTENTION, MIXED).kv_bytes == 2 * cached * token
@@ -74,7 +74,7 @@ def test_kv_traffic_is_one_write_and_one_read_per_sequence(element_bytes):
 def test_weights_are_read_once_a_step_in_their_format():
     overrides = {"hidden_size": 256, "ffn_size": 256, "num_heads": 16}
     arch, weights = tiny_model(overrides, weight_format=WeightFormat.Q6_K)
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
     body = sum(t.nbytes for name, t in weights.items() if name != "embed.weight")
     row = WeightFormat.Q6_K.row_bytes(256)
     assert step_cost(program, MIXED).weight_bytes == body + MIXED.tokens * row
@@ -100,7 +100,7 @@ def test_activation_traffic_counts_operands_and_result():
 
 def test_elementwise_ops_are_a_sliver_of_a_real_models_flops():
     arch, weights = tiny_model({"hidden_size": 576, "ffn_size": 1536, "num_heads": 36})
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
     shape = StepShape(sequences=((1, 10),), outputs=1)
     model = sum(cost_of(program, kind, shape).flops for kind in (OpKind.LINEAR, OpKind.ATTENTION))
     assert model <= step_cost(program, shape).flops <= 1.01 * model

@@ -11,7 +11,7 @@ from model.tiny import VARIATIONS, layers, tiny_model
 
 def program_of(overrides=None) -> Program:
     arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 def test_layers_alike_are_shown_once():

@@ -17,7 +17,7 @@ from model.tiny import layers, tiny_model
 @pytest.fixture
 def program() -> Program:
     arch, weights = tiny_model({"layers": layers(24, 24)})
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 def index_of(program: Program, name: str) -> int:

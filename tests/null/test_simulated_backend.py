@@ -27,7 +27,7 @@ VOCAB = 5000
 @pytest.fixture(scope="module")
 def program():
     arch, weights = tiny_model()
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=256)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
 
 
 def engine_of(program, clock, **config):

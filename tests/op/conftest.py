@@ -14,7 +14,7 @@ import pytest
 
 from legato.backends.base import Backend
 from legato.backends.registry import create_backend
-from legato.config import EngineConfig, KVDType, Precision, SimdPath
+from legato.config import EngineConfig, Precision, SimdPath
 from legato.program.program import Program
 from legato.tensor import Tensor
 from op.steps import Part, make_step
@@ -73,13 +73,12 @@ class _Factory:
         num_threads: int = 2,
         precision: Precision = "balanced",
     ) -> Backend:
-        kv_dtype: KVDType = "f16" if program.kv.element_bytes == 2 else "f32"
         config = EngineConfig(
             backend=self.config.backend,
             simd=self.config.simd,
             precision=precision,
             num_threads=num_threads,
-            kv_dtype=kv_dtype,
+            kv_dtype=program.kv.dtype,
             block_size=program.kv.block_size,
         )
         backend = create_backend(program, tensors, config)

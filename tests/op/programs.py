@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from legato.config import KVElement
 from legato.program.builder import ProgramBuilder
 from legato.program.kv import group_layers
 from legato.program.program import KVLayout, OpKind, ParamValue, Program
@@ -17,9 +18,9 @@ MAX_CONTEXT = 512
 
 
 def kv_layout(
-    windows: Sequence[int | None] = (None,), heads: int = 1, dim: int = 16, element_bytes: int = 4
+    windows: Sequence[int | None] = (None,), heads: int = 1, dim: int = 16, dtype: KVElement = "f32"
 ) -> KVLayout:
-    return KVLayout(group_layers(windows), BLOCK, heads, dim, element_bytes)
+    return KVLayout(group_layers(windows), BLOCK, heads, dim, dtype)
 
 
 def one_op_program(

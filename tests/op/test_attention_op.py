@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from legato.config import KVElement
 from legato.program.program import Program
 from legato.tensor import Tensor
 from op.programs import attention_program, kv_layout
@@ -23,7 +24,7 @@ class AttentionCase:
     dim: int = 16
     windows: Sequence[int | None] = (None,)
     soft_cap: float | None = None
-    element_bytes: int = 4
+    dtype: KVElement = "f32"
     sharpness: float = 1.0
 
     @property
@@ -37,7 +38,7 @@ class AttentionCase:
         return q.astype(np.float32), k.astype(np.float32), v.astype(np.float32)
 
     def program(self) -> tuple[Program, dict[str, Tensor]]:
-        kv = kv_layout(self.windows, self.kv_heads, self.dim, self.element_bytes)
+        kv = kv_layout(self.windows, self.kv_heads, self.dim, self.dtype)
         return attention_program(
             [self.tables(layer) for layer in range(len(self.windows))],
             kv,
@@ -79,8 +80,8 @@ CASES = {
     "sharp": AttentionCase(sharpness=60.0),
     "two groups": AttentionCase(windows=(20, None)),
     "three groups of two": AttentionCase(windows=(20, 20, None, 20, 20, None)),
-    "f16 cache": AttentionCase(element_bytes=2),
-    "everything": AttentionCase(9, 3, 64, (33, None), 5.0, 2, 3.0),
+    "f16 cache": AttentionCase(dtype="f16"),
+    "everything": AttentionCase(9, 3, 64, (33, None), 5.0, "f16", 3.0),
 }
 
 
@@ -116,7 +117,7 @@ def test_attention_is_the_softmax_average_of_values(make_backend, case):
     tokens = random_tokens(case, 70)
     actual = in_chunks(make_backend(program, tensors), tokens, tables_for(program, 70), [70])
     # An f16 cache lets a backend multiply in bf16, too.
-    tolerance = 1e-5 if case.element_bytes == 4 else 2e-2 * max(1, case.sharpness)
+    tolerance = 1e-5 if case.dtype == "f32" else 2e-2 * max(1, case.sharpness)
     np.testing.assert_allclose(actual, case.expected(tokens), rtol=tolerance, atol=tolerance)
 
 
@@ -125,7 +126,7 @@ def test_exact_attention_differs_by_the_rounding_of_the_cache_alone(make_backend
     tokens = random_tokens(case, 70)
     backend = make_backend(program, tensors, precision="exact")
     actual = in_chunks(backend, tokens, tables_for(program, 70), [70])
-    tolerance = 1e-5 if case.element_bytes == 4 else 4e-3 * max(1, case.sharpness)
+    tolerance = 1e-5 if case.dtype == "f32" else 4e-3 * max(1, case.sharpness)
     np.testing.assert_allclose(actual, case.expected(tokens), rtol=tolerance, atol=tolerance)
 
 

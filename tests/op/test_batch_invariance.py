@@ -21,7 +21,7 @@ BLOCKS_EACH = 4  # per sequence and group
 @cache
 def model(name: str, weight_format: WeightFormat) -> tuple[Program, dict[str, Tensor]]:
     arch, weights = tiny_model(VARIATIONS[name], weight_format=weight_format)
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=64)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=64)
     return program, weights
 
 

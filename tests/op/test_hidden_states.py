@@ -27,7 +27,7 @@ def prompt_step(*, outputs: list[int] | None = None, logits: bool = False) -> St
 
 def model(name: str):
     arch, weights = tiny_model(VARIATIONS[name])
-    return build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64), weights
+    return build_program(arch, weights, block_size=16, kv_dtype="f32", max_context=64), weights
 
 
 def run(backend: Backend, program, step: StepInput) -> StepOutput:

@@ -20,7 +20,7 @@ native = pytest.importorskip("legato.backends.native")
 
 def new_backend(**config: object):
     arch, weights = tiny_model()
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f32", max_context=64)
     return native.NativeBackend(
         program, weights, EngineConfig(**{"kv_dtype": "f32", "num_threads": 2, **config})
     )
@@ -193,7 +193,7 @@ def test_more_precision_is_nearer_to_the_weights():
     from legato.tensor import WeightFormat
 
     arch, weights = tiny_model(weight_format=WeightFormat.Q4_1)
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f32", max_context=64)
     logits = {}
     for precision in ("fast", "balanced", "exact"):
         config = EngineConfig(kv_dtype="f32", num_threads=1, precision=precision)

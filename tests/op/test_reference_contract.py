@@ -21,7 +21,7 @@ CONFIG = EngineConfig(backend="reference")
 
 def new_backend() -> ReferenceBackend:
     arch, weights = tiny_model()
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f32", max_context=64)
     backend = create_backend(program, weights, CONFIG)
     assert isinstance(backend, ReferenceBackend)
     return backend
@@ -104,6 +104,6 @@ def test_close_is_idempotent():
 
 def test_a_config_for_another_backend_is_refused():
     arch, weights = tiny_model()
-    program = build_program(arch, weights, block_size=16, kv_element_bytes=4, max_context=64)
+    program = build_program(arch, weights, block_size=16, kv_dtype="f32", max_context=64)
     with pytest.raises(BackendError, match="native"):
         ReferenceBackend(program, weights, EngineConfig(backend="native"))

@@ -21,7 +21,7 @@ SLOW = DEFAULT_PROFILE.times_as_fast(0.005)
 @pytest.fixture(scope="module")
 def program():
     arch, weights = tiny_model()
-    return build_program(arch, weights, block_size=16, kv_element_bytes=2, max_context=128)
+    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=128)
 
 
 def run(program, profile=SLOW, workload=LOAD, **config):

@@ -13,13 +13,14 @@ import numpy as np
 
 from legato.backends.base import F32, StepInput, StepOutput
 from legato.backends.check import check_step
+from legato.backends.reference_kv import ReferenceKV
 from legato.backends.reference_ops import FUNCTIONS, State
 from legato.config import EngineConfig
 from legato.dequantize import dequantize
 from legato.errors import BackendError, CapacityError
 from legato.program.head import head_op
 from legato.program.memory import lifetimes
-from legato.program.program import KVLayout, Program
+from legato.program.program import Program
 from legato.sampling.sampler import Sampled, sample
 from legato.tensor import Tensor
 
@@ -38,7 +39,7 @@ class ReferenceBackend:
         head = head_op(program)
         self._hidden = "" if head is None else head.inputs[0]
         self._logits = program.ops[-1].inputs[0]
-        self._kv: F32 | None = None
+        self._kv: ReferenceKV | None = None
 
     @property
     def name(self) -> str:
@@ -46,11 +47,11 @@ class ReferenceBackend:
         return "reference"
 
     def allocate_kv(self, num_blocks: int) -> None:
-        """Make the pool: [blocks, layers, 2, block_size, num_kv_heads, head_dim]."""
+        """Make the pool."""
         if self._kv is not None:
             raise BackendError("the KV pool is already allocated")
         try:
-            self._kv = _empty_pool(self._program.kv, num_blocks)
+            self._kv = ReferenceKV(self._program.kv, num_blocks)
         except MemoryError as error:
             size = num_blocks * self._program.kv.block_bytes
             raise CapacityError(
@@ -59,14 +60,12 @@ class ReferenceBackend:
 
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy whole blocks pairwise, in the order given."""
-        pool = self._pool()
-        for source, target in zip(sources, targets, strict=True):
-            pool[target] = pool[source]
+        self._pool().copy(sources, targets)
 
     def run(self, step: StepInput) -> StepOutput:
         """Execute the program once; raises BackendError where `step` breaks the contract."""
         state = State(self._program, self._weights, self._pool(), step)
-        check_step(step, self._program, num_blocks=len(state.kv))
+        check_step(step, self._program, num_blocks=state.kv.num_blocks)
         found = self._compute(state, self._wanted(step))
         return _output(step, found.get(self._logits), found.get(self._hidden))
 
@@ -98,16 +97,10 @@ class ReferenceBackend:
                     del live[name]
         return {name: live[name] for name in wanted}
 
-    def _pool(self) -> F32:
+    def _pool(self) -> ReferenceKV:
         if self._kv is None:
             raise BackendError("the KV pool is not allocated: call allocate_kv first")
         return self._kv
-
-
-def _empty_pool(kv: KVLayout, num_blocks: int) -> F32:
-    dtype = {2: np.float16, 4: np.float32}[kv.element_bytes]
-    shape = (num_blocks, kv.layers_per_block, 2, kv.block_size, kv.num_kv_heads, kv.head_dim)
-    return np.zeros(shape, dtype)
 
 
 def _output(step: StepInput, logits: F32 | None, hidden: F32 | None) -> StepOutput:

@@ -1,7 +1,7 @@
 """What each op means: one small function per kind, its body the mathematics.
 
 x: [rows, width] f32 throughout. Functions that touch the cache return None or read it from
-`State.kv`, the pool [blocks, layers, 2 (keys, values), block_size, num_kv_heads, head_dim].
+`State.kv` (see reference_kv.py).
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from legato.backends.base import F32, I32, StepInput
+from legato.backends.reference_kv import ReferenceKV
 from legato.models.arch import RopeConfig
 from legato.program.kv import layer_location
 from legato.program.program import Op, OpKind, Program
-
-Pool = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 # BLAS rounds differently for other numbers of rows, and for other places among them. So every
 # product has this many rows, and a row's place among them comes from its position in its sequence.
@@ -34,7 +32,7 @@ class State:
 
     program: Program
     weights: Mapping[str, F32]
-    kv: Pool
+    kv: ReferenceKV
     step: StepInput
 
 
@@ -95,7 +93,7 @@ def kv_append(state: State, op: Op, k: F32, v: F32) -> None:
         blocks, slots = _places(state, group, sequence, state.step.positions[rows])
         for which, vectors in enumerate((k, v)):
             shape = (-1, state.program.kv.num_kv_heads, state.program.kv.head_dim)
-            state.kv[blocks, layer, which, slots] = vectors[rows].reshape(shape)
+            state.kv.write(blocks, layer, which, slots, vectors[rows].reshape(shape))
 
 
 def attention(state: State, op: Op, q: F32) -> F32:
@@ -203,7 +201,7 @@ def _cached(state: State, op: Op, sequence: int, begin: int) -> tuple[F32, F32]:
     positions = np.arange(begin, state.step.kv_lengths[sequence], dtype=np.int32)
     blocks, slots = _places(state, group, sequence, positions)
     keys, values = (
-        np.ascontiguousarray(state.kv[blocks, layer, which, slots].transpose(1, 0, 2), np.float32)
+        np.ascontiguousarray(state.kv.read(blocks, layer, which, slots).transpose(1, 0, 2))
         for which in (0, 1)
     )
     return keys, values

@@ -32,7 +32,7 @@ def inspect(
         loaded.arch,
         loaded.weights,
         block_size=16,
-        kv_element_bytes=2,
+        kv_dtype="f16",
         max_context=loaded.arch.max_context,
     )
     print(format_architecture(loaded.arch))

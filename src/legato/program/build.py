@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from legato.config import KVElement
 from legato.models.arch import ArchConfig
 from legato.program.builder import ProgramBuilder
 from legato.program.kv import group_layers
@@ -16,14 +17,14 @@ def build_program(
     weights: Mapping[str, Tensor],
     *,
     block_size: int,
-    kv_element_bytes: int,
+    kv_dtype: KVElement,
     max_context: int,
 ) -> Program:
     """The verified program of `arch` over `weights` (canonical names of models/names.py).
 
     Args:
         block_size: tokens per KV block.
-        kv_element_bytes: 4 for f32, 2 for f16 keys and values.
+        kv_dtype: element type of cached keys and values.
         max_context: longest sequence in tokens.
 
     Raises:
@@ -34,7 +35,7 @@ def build_program(
         block_size=block_size,
         num_kv_heads=arch.num_kv_heads,
         head_dim=arch.head_dim,
-        element_bytes=kv_element_bytes,
+        dtype=kv_dtype,
     )
     builder = ProgramBuilder(weights, kv=kv, vocab_size=arch.vocab_size, max_context=max_context)
     x = _embedding(builder, arch)

@@ -145,7 +145,7 @@ def _within(op: Op, tokens: int, extra: int = 0) -> int:
 
 
 def _kv_token_bytes(program: Program) -> int:
-    return 2 * program.kv.num_kv_heads * program.kv.head_dim * program.kv.element_bytes
+    return program.kv.token_bytes
 
 
 _ATTENTION_PARAMS = ("layer", "num_heads", "scale", "soft_cap", "window")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from legato.config import KVElement
 from legato.models.arch import RopeConfig
 from legato.tensor import WeightFormat
 
 ParamValue = int | float | str | None | RopeConfig
 RowKind = Literal["tokens", "outputs"]
+
+_ELEMENT_BYTES: Mapping[KVElement, int] = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1}
+_SCALE_BYTES: Mapping[KVElement, int] = {"f32": 0, "f16": 0, "bf16": 0, "int8": 4}
 
 
 class OpKind(StrEnum):
@@ -97,7 +102,7 @@ class KVLayout:
     block_size: int
     num_kv_heads: int
     head_dim: int
-    element_bytes: int
+    dtype: KVElement
 
     @property
     def layers_per_block(self) -> int:
@@ -105,10 +110,15 @@ class KVLayout:
         return len(self.groups[0].layers)
 
     @property
+    def token_bytes(self) -> int:
+        """Bytes of one token in one layer: keys and values, with their scales where they have."""
+        vector = self.head_dim * _ELEMENT_BYTES[self.dtype] + _SCALE_BYTES[self.dtype]
+        return 2 * self.num_kv_heads * vector
+
+    @property
     def block_bytes(self) -> int:
         """Bytes of one block: keys and values of all layers of a group."""
-        vector = self.num_kv_heads * self.head_dim * self.element_bytes
-        return 2 * self.layers_per_block * self.block_size * vector
+        return self.layers_per_block * self.block_size * self.token_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from legato import _native
 from legato.backends.base import StepInput, StepOutput
 from legato.backends.native.cpus import usable_cpus
-from legato.backends.native.lower import lower
+from legato.backends.native.lower import KV_TYPES, lower
 from legato.config import EngineConfig, SimdPath
 from legato.errors import BackendError, CapacityError
 from legato.program.program import Program
@@ -23,7 +23,6 @@ PRECISION = {
     "balanced": _native.Precision.BALANCED,
     "exact": _native.Precision.EXACT,
 }
-ELEMENT_BYTES = {"f32": 4, "f16": 2}
 
 
 class NativeBackend:
@@ -134,8 +133,13 @@ def _choose_simd(path: SimdPath) -> _native.Simd:
 
 
 def _check_kv_type(program: Program, config: EngineConfig) -> None:
-    if ELEMENT_BYTES[config.kv_dtype] != program.kv.element_bytes:
+    if config.kv_dtype != program.kv.dtype:
         raise BackendError(
-            f"config.kv_dtype is {config.kv_dtype!r}, but the program was built with KV elements "
-            f"of {program.kv.element_bytes} bytes; build both from the same config"
+            f"config.kv_dtype is {config.kv_dtype!r}, but the program was built for "
+            f"{program.kv.dtype!r}; build both from the same config"
+        )
+    if config.kv_dtype not in KV_TYPES:
+        raise BackendError(
+            f"the native backend has no kernels for kv_dtype {config.kv_dtype!r}; use one of "
+            f"{', '.join(KV_TYPES)}"
         )

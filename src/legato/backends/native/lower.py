@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from legato import _native
 from legato.backends.native.slots import Uses, assign_slots
 from legato.backends.native.tables import Tables
+from legato.config import KVElement
 from legato.models.arch import RopeConfig
 from legato.program.head import head_op
 from legato.program.kv import layer_location
@@ -24,6 +25,10 @@ from legato.program.program import Op, OpKind, Program
 from legato.tensor import Tensor, WeightFormat
 
 FLOAT_FORMATS = (WeightFormat.F32, WeightFormat.F16, WeightFormat.BF16)
+KV_TYPES: Mapping[KVElement, _native.KVType] = {
+    "f32": _native.KVType.F32,
+    "f16": _native.KVType.F16,
+}
 ACTIVATIONS = {
     "silu": _native.Activation.SILU,
     "gelu_tanh": _native.Activation.GELU_TANH,
@@ -340,5 +345,5 @@ def _kv(program: Program) -> _native.KV:
         block_size=kv.block_size,
         kv_heads=kv.num_kv_heads,
         head_dim=kv.head_dim,
-        type={2: _native.KVType.F16, 4: _native.KVType.F32}[kv.element_bytes],
+        type=KV_TYPES[kv.dtype],
     )
