@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -27,6 +28,7 @@ from legato.server.responses import Health, Model, ModelList, Ready, Version
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 from legato.server.tokens import token_routes
+from legato.server.tracing import CallObserver
 
 logger = logging.getLogger("legato.server")
 DESCRIPTION = "An LLM inference server that plays every token on time. OpenAI-compatible."
@@ -38,6 +40,7 @@ def create_app(
     *,
     lifecycle: Lifecycle | None = None,
     metrics: ServerMetrics | None = None,
+    observers: Sequence[CallObserver] = (),
 ) -> FastAPI:
     """The HTTP app that serves `service`.
 
@@ -46,6 +49,7 @@ def create_app(
         settings: limits and policy.
         lifecycle: shared with whoever shuts the server down.
         metrics: shared with whoever else observes something, such as the engine's steps.
+        observers: told of every call that has ended.
     """
     lifecycle = lifecycle or Lifecycle()
     metrics = metrics or ServerMetrics(lambda: service.source.status().gauges)
@@ -65,7 +69,7 @@ def create_app(
     app.add_exception_handler(ApiError, _on_error)
     app.add_exception_handler(LegatoError, _on_error)
     app.add_middleware(GuardMiddleware, settings=settings, lifecycle=lifecycle)
-    app.add_middleware(CallMiddleware, metrics=metrics)
+    app.add_middleware(CallMiddleware, metrics=metrics, observers=observers)
     add_bodies(app)
     return app
 

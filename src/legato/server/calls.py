@@ -6,10 +6,12 @@ answered becomes a 500 without details, and the details go to the log.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from legato.metrics.prometheus import Endpoint, Outcome, ServerMetrics
 from legato.server.errors import to_api_error
+from legato.server.log import fields
 from legato.server.respond import ClientGoneError
+from legato.server.tracing import CallObserver
 
 CALL = "legato.call"  # where the record lies in the ASGI scope
 GENERATING = {
@@ -33,14 +37,30 @@ logger = logging.getLogger("legato.calls")
 
 @dataclass(slots=True)
 class Call:
-    """What is known about one HTTP call."""
+    """What is known about one HTTP call.
+
+    Attributes:
+        traceparent: the caller's trace context, as it came.
+        started_unix_ns: Unix time of its arrival; `duration_ns` is set at its end.
+        prompt: its text, where the server is asked to log it.
+        ttft_ns: from its arrival to the first token of all.
+    """
 
     request_id: str
     endpoint: Endpoint
+    traceparent: str | None = None
+    started_unix_ns: int = field(default_factory=time.time_ns)
+    duration_ns: int = 0
     status: int | None = None
     outcome: Outcome | None = None
     user: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
+    finish_reasons: tuple[str, ...] = ()
+    ttft_ns: int | None = None
 
 
 def endpoint_of(path: str) -> Endpoint:
@@ -61,35 +81,44 @@ def request_id_of(headers: Headers) -> str:
 class CallMiddleware:
     """Keeps the record, answers what nobody answered."""
 
-    def __init__(self, app: ASGIApp, metrics: ServerMetrics) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: ServerMetrics, observers: Sequence[CallObserver] = ()
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._observers = observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the call and record how it ended."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = Call(request_id_of(Headers(scope=scope)), endpoint_of(scope["path"]))
+        headers = Headers(scope=scope)
+        traceparent = headers.get("traceparent")
+        call = Call(request_id_of(headers), endpoint_of(scope["path"]), traceparent)
         scope[CALL] = call
+        start_ns = time.monotonic_ns()
         tagged = _tagged(send, call)
         try:
             await self._app(scope, receive, tagged)
         except ClientGoneError:
             call.outcome = Outcome.CANCELLED
         except Exception as error:
-            logger.exception("call %s failed", call.request_id)
+            logger.exception("a call failed", extra=fields(request_id=call.request_id))
             call.outcome = Outcome.ERROR
             if call.status is not None:
                 raise
             await to_api_error(error).response()(scope, receive, tagged)
         finally:
+            call.duration_ns = time.monotonic_ns() - start_ns
             self._finish(call)
 
     def _finish(self, call: Call) -> None:
         outcome = call.outcome or _outcome_of(call.status)
         self._metrics.count_call(call.endpoint, outcome)
-        logger.info("%s", json.dumps(_record(call, outcome)))
+        logger.info("call", extra=_record(call, outcome))
+        for observer in self._observers:
+            observer.finished(call, outcome)
 
 
 def _tagged(send: Send, call: Call) -> Send:
@@ -114,13 +143,18 @@ def _outcome_of(status: int | None) -> Outcome:
     return Outcome.REFUSED if status >= 400 else Outcome.OK
 
 
-def _record(call: Call, outcome: Outcome) -> dict[str, str | int | None]:
-    """The log record; JSON in ASCII, so that nothing a caller sends can forge a line."""
-    return {
-        "request_id": call.request_id,
-        "endpoint": call.endpoint.value,
-        "status": call.status,
-        "outcome": outcome.value,
-        "user": call.user,
-        "output_tokens": call.output_tokens,
-    }
+def _record(call: Call, outcome: Outcome) -> dict[str, dict[str, Any]]:
+    text = {} if call.prompt is None else {"prompt": call.prompt}
+    return fields(
+        request_id=call.request_id,
+        endpoint=call.endpoint.value,
+        status=call.status,
+        outcome=outcome.value,
+        user=call.user,
+        prompt_tokens=call.prompt_tokens,
+        cached_tokens=call.cached_tokens,
+        output_tokens=call.output_tokens,
+        ttft_ms=None if call.ttft_ns is None else round(call.ttft_ns / 1e6, 1),
+        duration_ms=round(call.duration_ns / 1e6, 1),
+        **text,
+    )

@@ -68,6 +68,8 @@ def generation_routes(
 
         async def start() -> Response:
             form = await answer(service, body, name, arrival_ns)
+            if settings.log_prompts:
+                request.scope[CALL].prompt = form.generation.prompt_text
             recorder = Recorder(form.generation, metrics, request.scope[CALL])
             if body.stream:
                 return await _stream(form, recorder)

@@ -30,7 +30,12 @@ class _Sample:
     text: SampleText
     timeline: Timeline
     started: bool = False
-    finished: bool = False
+    finish_reason: FinishReason | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether its last piece is out."""
+        return self.finish_reason is not None
 
 
 @dataclass(slots=True)
@@ -81,6 +86,17 @@ class Generation:
         """One timeline per choice."""
         return [sample.timeline for sample in self.samples]
 
+    @property
+    def prompt_text(self) -> str:
+        """The first prompt as text."""
+        return self.service.tokenizer.decode(self.requests[0].prompt, skip_special_tokens=False)
+
+    @property
+    def finish_reasons(self) -> tuple[str, ...]:
+        """Of the choices that have ended."""
+        reasons = (sample.finish_reason for sample in self.samples)
+        return tuple(reason.value for reason in reasons if reason is not None)
+
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """The answer, piece by piece. Closing it cancels whatever still runs.
 
@@ -121,7 +137,7 @@ class Generation:
             sample.timeline.stamp(self.service.clock.now_ns())
         delta = sample.text.push(event)
         first, sample.started = not sample.started, True
-        sample.finished = delta.finish_reason is not None
+        sample.finish_reason = delta.finish_reason
         if sample.finished:
             self._open -= 1
             self._cancel_rest(which, event)

@@ -30,8 +30,16 @@ class Recorder:
         """Record; once a stream has begun its status no longer says how it ended."""
         if isinstance(error, Exception) and self.call.status is not None:
             self.call.outcome = Outcome.ERROR
-        timelines = self.generation.timelines
+        generation, timelines = self.generation, self.generation.timelines
+        self.call.model = generation.service.model
+        self.call.prompt_tokens = generation.prompt_tokens
+        self.call.cached_tokens = generation.cached_tokens
         self.call.output_tokens = sum(timeline.output_tokens for timeline in timelines)
+        self.call.finish_reasons = generation.finish_reasons
+        first = min(
+            (timeline.stamps_ns[0] for timeline in timelines if timeline.stamps_ns), default=None
+        )
+        self.call.ttft_ns = None if first is None else first - generation.arrival_ns
         self.metrics.count_prompt(self.generation.prompt_tokens, self.generation.cached_tokens)
         for timeline in timelines:
             self.metrics.observe_sample(timeline)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,8 +26,10 @@ from legato.server.app import create_app
 from legato.server.connection import MAX_HEAD, Connection
 from legato.server.engine_source import EngineSource, StepObserver
 from legato.server.lifecycle import Lifecycle
+from legato.server.log import configure_logging
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
+from legato.server.tracing import call_observers
 
 STOP_TIMEOUT = 2  # seconds for the engine's last step, and again for the last error events
 API_KEYS_VARIABLE = "LEGATO_API_KEYS"
@@ -45,8 +45,9 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
         LegatoError: the port is busy, or what `assemble` raises.
     """
     settings = with_environment(settings, os.environ)
-    _log_calls(settings)
-    with listen(settings.host, settings.port) as listener:  # a busy port fails before loading
+    configure_logging(settings)
+    # A busy port or a missing package fails before loading.
+    with listen(settings.host, settings.port) as listener, call_observers(settings) as observers:
         clock = RealClock()
         assembled = assemble(model, config, clock)
         metrics = ServerMetrics(lambda: source.status().gauges)
@@ -61,7 +62,9 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
         try:
             lifecycle = Lifecycle()
             service = _service(model, assembled, source, engine.max_context, settings)
-            app = create_app(service, settings, lifecycle=lifecycle, metrics=metrics)
+            app = create_app(
+                service, settings, lifecycle=lifecycle, metrics=metrics, observers=observers
+            )
             GracefulServer(app, engine, lifecycle, settings).run(sockets=[listener])
         finally:
             engine.stop(STOP_TIMEOUT)
@@ -114,13 +117,6 @@ def _service(
         max_context=max_context,
         created=int(time.time()),
     )
-
-
-def _log_calls(settings: ServerSettings) -> None:
-    if settings.log_calls:
-        calls = logging.getLogger("legato.calls")
-        calls.setLevel(logging.INFO)
-        calls.addHandler(logging.StreamHandler(sys.stderr))
 
 
 def connections(settings: ServerSettings) -> type[asyncio.Protocol]:

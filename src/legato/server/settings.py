@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,12 @@ class ServerSettings:
         stall_after: /health reports 503 when work waits and no step ended for this long.
         write_timeout: a reader that takes nothing for this long is cut off.
         grace: after SIGTERM, running answers may go on for this long.
-        log_calls: write one JSON line per call to standard error; never the text of a prompt.
+        log_calls: write one line per call to standard error; never the text of a prompt.
+        log_prompts: add the text of the prompt, its control tokens included, to that line.
+        log_format: "text" for people, "json" for machines; a record is one line in both.
+        log_level: least severe records that are written, besides calls.
+        otel_endpoint: OpenTelemetry collector that gets a span per call over OTLP/HTTP, such as
+            http://localhost:4318/v1/traces; empty sends none.
     """
 
     host: str = "127.0.0.1"
@@ -40,3 +49,7 @@ class ServerSettings:
     write_timeout: float = 60.0
     grace: float = 30.0
     log_calls: bool = False
+    log_prompts: bool = False
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "warning"
+    otel_endpoint: str = ""
