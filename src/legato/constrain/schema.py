@@ -1,0 +1,41 @@
+"""Bounds on a JSON schema, before anything recursive looks at it."""
+
+from __future__ import annotations
+
+from legato.errors import InvalidRequestError
+
+MAX_DEPTH = 64
+MAX_VALUES = 10_000
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
+
+
+def check_schema(schema: object, param: str) -> None:
+    """Raise InvalidRequestError where `schema` is no schema, too deep, too large, or refers to
+    another document: nothing is ever fetched."""
+    if not isinstance(schema, dict | bool):
+        raise InvalidRequestError("a JSON schema is an object", param)
+    pending: list[tuple[object, int]] = [(schema, 1)]
+    visited = 0
+    while pending:
+        value, depth = pending.pop()
+        visited += 1
+        if depth > MAX_DEPTH:
+            raise InvalidRequestError(f"the schema nests deeper than {MAX_DEPTH} levels", param)
+        if visited > MAX_VALUES:
+            raise InvalidRequestError(f"the schema has more than {MAX_VALUES} values", param)
+        if isinstance(value, dict):
+            _check_references(value, param)
+            pending.extend((item, depth + 1) for item in value.values())
+        elif isinstance(value, list | tuple):
+            pending.extend((item, depth + 1) for item in value)
+
+
+def _check_references(value: dict[str, object], param: str) -> None:
+    for name in _REFERENCES & value.keys():
+        target = value[name]
+        if isinstance(target, str) and not target.startswith("#"):
+            raise InvalidRequestError(
+                f"the schema refers to another document by {name}; only references within it, "
+                "such as #/$defs/name, are followed",
+                param,
+            )
