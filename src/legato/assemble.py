@@ -11,11 +11,11 @@ from legato.backends.simulated import SimulatedBackend
 from legato.clock import Clock, VirtualClock
 from legato.config import EngineConfig
 from legato.cost.estimate import StepCost
-from legato.cost.machine import MachineProfile
+from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
 from legato.engine import Engine
 from legato.errors import InvalidRequestError
 from legato.kvcache.sizing import check_sizes, free_memory_bytes, resolve_sizes
-from legato.models.hub import resolve_model
+from legato.models.hub import cache_folder, resolve_model
 from legato.models.load import load_model
 from legato.models.model import Model
 from legato.program.build import build_program
@@ -64,10 +64,26 @@ def build_engine(
     backend = create_backend(program, model.weights, config)
     try:
         sized = resolve_sizes(config, program.kv, model.arch.max_context, free_memory_bytes())
-        return Engine(program, backend, sized, clock, frozenset(eos_ids))
+        profile = machine_profile(program, backend.name, config)
+        return Engine(program, backend, sized, clock, frozenset(eos_ids), profile=profile)
     except BaseException:
         backend.close()
         raise
+
+
+def profile_folder() -> Path:
+    """Where the profiles of this machine are kept (see `cost.cache`)."""
+    return cache_folder() / "profiles"
+
+
+def machine_profile(program: Program, backend_name: str, config: EngineConfig) -> MachineProfile:
+    """What `legato calibrate` measured here for this program and backend, or a default."""
+    try:
+        from legato.cost.cache import load_profile, profile_key
+    except ImportError:  # without the native kernels there is nothing that was measured
+        return DEFAULT_PROFILE
+    key = profile_key(program, backend_name, config)
+    return load_profile(profile_folder(), key) or DEFAULT_PROFILE
 
 
 def build_model_program(model: Model, config: EngineConfig) -> Program:
@@ -101,4 +117,12 @@ def simulate_engine(
     cost = StepCost(program, profile)
     backend = SimulatedBackend(program.vocab_size, cost.predict_ns, clock)
     seeds = count(1)
-    return Engine(program, backend, config, clock, eos_ids, draw_seed=lambda: next(seeds))
+    return Engine(
+        program,
+        backend,
+        config,
+        clock,
+        eos_ids,
+        profile=profile,
+        draw_seed=lambda: next(seeds),
+    )

@@ -9,6 +9,7 @@ KVElement = Literal["f32", "f16", "bf16", "int8"]
 BackendName = Literal["native", "reference"]
 SimdPath = Literal["auto", "avx512", "avx2", "portable"]
 Precision = Literal["fast", "balanced", "exact"]
+Scheduling = Literal["deadline", "throughput"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,12 @@ class EngineConfig:
         max_sequences: most sequences that run at the same time.
         max_waiting: most requests that wait for admission; one more is refused.
         prefix_cache: reuse KV blocks of equal prompt prefixes.
+        scheduling: "deadline" cuts prompts so that running streams stay on time; "throughput"
+            fills every step.
+        ttft_ms: time to first token of requests that bring no objective; 0 means 1 s and three
+            times what the prompt takes on an idle machine.
+        tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
+            least 50 ms.
     """
 
     backend: BackendName = "native"
@@ -47,3 +54,6 @@ class EngineConfig:
     max_sequences: int = 64
     max_waiting: int = 512
     prefix_cache: bool = True
+    scheduling: Scheduling = "deadline"
+    ttft_ms: float = 0.0
+    tbt_ms: float = 0.0

@@ -13,20 +13,20 @@ from legato.backends.base import F32, I32, Backend
 from legato.clock import Clock
 from legato.config import EngineConfig
 from legato.core import FinishReason, Request, TokenEvent
+from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
 from legato.errors import InvalidRequestError
 from legato.kvcache.cache import KVCache
-from legato.kvcache.integrity import check_integrity
-from legato.kvcache.table import BlockTable
+from legato.live_requests import LiveRequests
 from legato.program.program import Program
 from legato.runner import Runner
-from legato.scheduler.batch import Batch
-from legato.scheduler.scheduler import Scheduler, end_event
+from legato.scheduler.batch import Batch, Choices
+from legato.scheduler.events import end_event
+from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence, make_samples
 from legato.scheduler.stats import EngineStats as EngineStats
+from legato.scoring import MAX_LOGITS_BYTES, RowsOf, score
+from legato.step_times import StepTimes, split_ns
 from legato.validate import check_context, check_request, check_token_ids
-
-MAX_LOGITS_BYTES = 1 << 26
-"""Most bytes of logits that `Engine.logits` takes from the backend in one step."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,12 +46,14 @@ class Engine:
         clock: Clock,
         eos_ids: frozenset[int],
         *,
+        profile: MachineProfile = DEFAULT_PROFILE,
         draw_seed: Callable[[], int] = lambda: secrets.randbits(64),
     ) -> None:
         """`config.num_kv_blocks` must be set (see `kvcache.sizing`); the pool is made here.
 
         Args:
             eos_ids: tokens that end a sequence.
+            profile: what steps take on this machine.
             draw_seed: gives the seed (64 bits) of a request that brings none.
         """
         limit = min(config.max_context or program.max_context, program.max_context)
@@ -74,13 +76,15 @@ class Engine:
         self._runner = Runner(
             backend, self._cache.tables, program.kv.block_size, program.vocab_size
         )
+        self._times = StepTimes(program, profile, config)
         self._scheduler = Scheduler(
             self._cache,
+            self._times.plan,
             max_batch_tokens=config.max_batch_tokens,
             max_sequences=config.max_sequences,
+            meet_deadlines=config.scheduling == "deadline",
         )
-        self._live: dict[str, list[Sequence]] = {}
-        self._unstarted: dict[str, int] = {}  # arrival of requests that never ran, oldest first
+        self._live = LiveRequests()
         self._arrivals = 0
         self._unsent: list[TokenEvent] = []
         self._totals = {"steps": 0, "tokens": 0, "failed_steps": 0}
@@ -111,13 +115,11 @@ class Engine:
             raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
         samples = self._samples(request)
         try:
-            self._live[request.id] = samples
-            self._unstarted[request.id] = self._clock.now_ns()
-            for sequence in tuple(samples):
+            self._live.add(samples, self._clock.now_ns())
+            for sequence in samples:
                 self._scheduler.add(sequence)
         except BaseException:
-            self._live.pop(request.id, None)
-            self._unstarted.pop(request.id, None)
+            self._live.discard(request.id)
             self._scheduler.drop(samples)
             raise
 
@@ -126,14 +128,14 @@ class Engine:
 
         The next step gives the CANCELLED events. Nothing happens where it has ended already.
         """
-        for sequence in tuple(self._live.get(request_id, ())):
+        for sequence in self._live.of(request_id):
             if index is None or sequence.index == index:
                 self._end(sequence, FinishReason.CANCELLED)
 
     def step(self) -> list[TokenEvent]:
         """One step: schedule → run → commit. The events of all requests that it touched."""
         start_ns = self._clock.now_ns()
-        batch = self._schedule()
+        batch = self._schedule(start_ns)
         if batch.sequences:
             self._run(batch, start_ns)
         events, self._unsent = self._unsent, []
@@ -148,30 +150,17 @@ class Engine:
             InvalidRequestError: no tokens, an id out of range, or more than the context.
             CapacityError: live requests leave too few blocks.
         """
-        rows = max(1, MAX_LOGITS_BYTES // (4 * self.vocab_size))
-        return self._in_chunks(token_ids, self._runner.logits, rows)
+        return self._score(token_ids, self._runner.logits, MAX_LOGITS_BYTES // self.vocab_size // 4)
 
     def hidden(self, token_ids: List[int]) -> F32:
         """Hidden states f32 [len, dim] after the last norm, otherwise like `logits`."""
-        return self._in_chunks(token_ids, self._runner.hidden, self._config.max_batch_tokens)
+        return self._score(token_ids, self._runner.hidden, self._config.max_batch_tokens)
 
-    def _in_chunks(
-        self, token_ids: List[int], rows_of: Callable[[BlockTable, I32, int], F32], limit: int
-    ) -> F32:
-        """`rows_of` chunks of at most `limit` tokens each, which grow one table of blocks."""
+    def _score(self, token_ids: List[int], rows_of: RowsOf, limit: int) -> F32:
         tokens = self._scored_tokens(token_ids)
-        chunk = min(self._config.max_batch_tokens, limit)
-        chunks: list[F32] = []
-        table = self._cache.open(None)
-        try:
-            for start in range(0, len(tokens), chunk):
-                end = min(start + chunk, len(tokens))
-                self._cache.extend(table, end)
-                chunks.append(rows_of(table, tokens[:end], start))
-                self._cache.advance(table, tokens, end)
-        finally:
-            self._cache.close(table)
-        return np.concatenate(chunks)
+        return score(
+            tokens, rows_of, self._cache, max(1, min(limit, self._config.max_batch_tokens))
+        )
 
     def stats(self) -> EngineStats:
         """Figures as of now."""
@@ -179,8 +168,8 @@ class Engine:
         return EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
-            waiting_requests=len(self._unstarted),
-            oldest_waiting_ns=next(iter(self._unstarted.values()), None),
+            waiting_requests=self._live.num_unstarted,
+            oldest_waiting_ns=self._live.oldest_unstarted_ns,
             free_blocks=pool.num_free,
             used_blocks=pool.num_used,
             cached_blocks=pool.num_cached,
@@ -193,25 +182,18 @@ class Engine:
 
     def check_integrity(self) -> None:
         """AssertionError unless all blocks and sequences are accounted for."""
-        check_integrity(self._cache)
-        running, waiting = self._scheduler.running, self._scheduler.waiting
-        live = {sequence for group in self._live.values() for sequence in group}
-        assert live == {*running, *waiting}
-        assert len(live) == len(running) + len(waiting)
-        assert self._unstarted.keys() <= self._live.keys()
-        tables = {id(sequence.table) for sequence in running}
-        assert tables == {id(table) for table in self._cache.open_tables.values()}
-        assert all(sequence.table is None for sequence in waiting)
+        self._scheduler.check_integrity()
+        self._live.check_integrity(self._scheduler.running, self._scheduler.waiting)
 
     def close(self) -> None:
         """Release the backend."""
         self._backend.close()
 
-    def _schedule(self) -> Batch:
+    def _schedule(self, now_ns: int) -> Batch:
         try:
-            batch = self._scheduler.schedule()
+            batch = self._scheduler.schedule(now_ns)
         except Exception as error:
-            self._fail([s for group in self._live.values() for s in group], error)
+            self._fail(list(self._live), error)
             return Batch()
         if self._scheduler.faults:
             self._fail_faulty()
@@ -219,27 +201,35 @@ class Engine:
         return batch
 
     def _run(self, batch: Batch, start_ns: int) -> None:
-        if self._unstarted:
-            for sequence in batch.sequences:
-                if self._unstarted.pop(sequence.request.id, None) is not None:
-                    for sibling in sequence.siblings:
-                        sibling.started_ns = start_ns
+        self._live.start(batch.sequences, start_ns)
+        step = self._times.price(batch)
+        chosen = self._choose(batch)
+        now_ns = self._clock.now_ns()
+        duration_ns = now_ns - start_ns
+        for sequence, share in zip(batch.sequences, split_ns(duration_ns, step.parts), strict=True):
+            sequence.machine_ns += share
+        self._last_step = (now_ns, duration_ns, sum(batch.num_rows))
+        self._totals["steps"] += 1
+        if isinstance(chosen, Exception):
+            self._totals["failed_steps"] += 1
+            self._fail(batch.sequences, chosen)
+            return
+        self._times.observe(step, duration_ns)
+        self._commit(batch, chosen, now_ns)
+
+    def _choose(self, batch: Batch) -> list[Choices] | Exception:
         try:
-            chosen = self._runner.run(batch)
+            return self._runner.run(batch)
         except Exception as error:
             _log.exception("a step of %d sequences failed", len(batch.sequences))
-            self._totals["failed_steps"] += 1
-            self._fail(batch.sequences, error)
-            events: list[TokenEvent] = []
-        else:
-            events = self._scheduler.commit(batch, chosen, self._clock.now_ns())
-        now_ns = self._clock.now_ns()
-        self._last_step = (now_ns, now_ns - start_ns, sum(batch.num_rows))
-        self._totals["steps"] += 1
+            return error
+
+    def _commit(self, batch: Batch, chosen: list[Choices], now_ns: int) -> None:
+        events = self._scheduler.commit(batch, chosen, now_ns)
         self._totals["tokens"] += len(events)
         for event in events:
             if event.finish_reason is not None:
-                self._forget(event.request_id, event.index)
+                self._live.forget(event.request_id, event.index)
         self._unsent += events
         if self._scheduler.faults:
             self._fail_faulty()
@@ -256,7 +246,7 @@ class Engine:
         failed = {s for member in members for s in member.siblings}
         self._scheduler.drop(failed)
         for sequence in sorted(failed, key=lambda s: s.rank):
-            if sequence in self._live.get(sequence.request.id, ()):
+            if sequence in self._live.of(sequence.request.id):
                 self._close(sequence, FinishReason.ERROR, message)
 
     def _end(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
@@ -268,19 +258,11 @@ class Engine:
         self._close(sequence, reason, error)
 
     def _close(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
-        self._forget(sequence.request.id, sequence.index)
+        self._live.forget(sequence.request.id, sequence.index)
         self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
 
-    def _forget(self, request_id: str, index: int) -> None:
-        left = [s for s in self._live[request_id] if s.index != index]
-        if left:
-            self._live[request_id] = left
-        else:
-            del self._live[request_id]
-            self._unstarted.pop(request_id, None)
-
     def _samples(self, request: Request) -> list[Sequence]:
-        params = request.params
+        params, objectives = request.params, request.objectives
         wanted = len(request.prompt) + (params.max_tokens or self.max_context)
         own_stops = frozenset(params.stop_token_ids)
         self._arrivals += 1
@@ -288,6 +270,8 @@ class Engine:
             request,
             arrival=self._arrivals,
             seed=self._draw_seed() if params.seed is None else params.seed,
+            due_ns=self._clock.now_ns() + self._times.ttft_ns(objectives, len(request.prompt)),
+            tbt_ns=self._times.tbt_ns(objectives),
             length_limit=min(wanted, self._pool_context),
             stop_ids=own_stops if params.ignore_eos else own_stops | self._eos_ids,
         )

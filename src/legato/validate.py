@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Never, TypeGuard
 
-from legato.core import Request, SamplingParams
+from legato.core import Objectives, Request, SamplingParams
 from legato.errors import CapacityError, InvalidRequestError
 
 MAX_SAMPLES = 128
@@ -18,6 +18,8 @@ MAX_BIASES = 1024
 MAX_BIAS = 100.0
 MAX_SALT_LENGTH = 256
 INT32 = 2**31 - 1
+MAX_OBJECTIVE_NS = 86_400 * 10**9
+"""A day: later deadlines say nothing."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "n": (1, MAX_SAMPLES),
@@ -42,6 +44,7 @@ def check_request(request: Request, vocab_size: int) -> None:
     check_token_ids(request.prompt, vocab_size, "prompt")
     _check_integer("priority", request.priority)
     _check_text("cache_salt", request.cache_salt, MAX_SALT_LENGTH)
+    _check_objectives(request.objectives)
     check_params(request.params, vocab_size)
     if request.constraint is not None and request.params.ignore_eos:
         _refuse("ignore_eos", True, "false where the form of the output is prescribed")
@@ -111,6 +114,13 @@ def check_params(params: SamplingParams, vocab_size: int) -> None:
         _refuse("ignore_eos", params.ignore_eos, "true or false")
     _check_bias(params.logit_bias, vocab_size)
     _check_stops(params, vocab_size)
+
+
+def _check_objectives(objectives: Objectives) -> None:
+    for name in ("ttft_ns", "tbt_ns"):
+        value = getattr(objectives, name)
+        if value is not None:
+            _check_integer(name, value, (1, MAX_OBJECTIVE_NS))
 
 
 def _check_counts(params: SamplingParams) -> None:

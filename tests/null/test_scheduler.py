@@ -12,19 +12,45 @@ from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence, make_samples
 
 
-def new_scheduler(num_blocks=60, max_batch_tokens=64, max_sequences=4, windows=(None,)):
+class FixedPlan:
+    """A step takes `row_ns` for every row."""
+
+    row_ns = 0.0
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def add(self, rows: int, past: int, outputs: int) -> None:
+        self.rows += rows
+
+    def ns(self) -> float:
+        return self.rows * self.row_ns
+
+    def ns_with(self, rows: int, past: int, outputs: int) -> float:
+        return (self.rows + rows) * self.row_ns
+
+
+def new_scheduler(
+    num_blocks=60, max_batch_tokens=64, max_sequences=4, windows=(None,), new_plan=None
+):
     cache = KVCache(
         fake_program(windows).kv, num_blocks, num_slots=8, max_tokens=512, prefix_cache=True
     )
-    return Scheduler(cache, max_batch_tokens=max_batch_tokens, max_sequences=max_sequences)
+    return Scheduler(
+        cache, new_plan or FixedPlan, max_batch_tokens=max_batch_tokens, max_sequences=max_sequences
+    )
 
 
-def new_samples(number: int, length: int = 20, priority: int = 0, n: int = 1) -> list[Sequence]:
+def new_samples(
+    number: int, length: int = 20, priority: int = 0, n: int = 1, due_ns: int = 10**9
+) -> list[Sequence]:
     request = make_request(f"r{number}", length, start=number, priority=priority, n=n)
     return make_samples(
         request,
         arrival=number,
         seed=0,
+        due_ns=due_ns,
+        tbt_ns=100,
         length_limit=length + 100,
         stop_ids=frozenset({3}),
     )
@@ -37,14 +63,14 @@ def add(scheduler: Scheduler, *args, **kwargs) -> list[Sequence]:
     return samples
 
 
-def step(scheduler: Scheduler, token: int = 9) -> Batch:
+def step(scheduler: Scheduler, token: int = 9, time_ns: int = 0) -> Batch:
     """Schedule and commit, with `token` for every sequence that is due one."""
-    batch = scheduler.schedule()
+    batch = scheduler.schedule(time_ns)
     due = [
         ((token, None),) if s.num_computed + rows == s.num_tokens else ()
         for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
     ]
-    scheduler.commit(batch, due, time_ns=1)
+    scheduler.commit(batch, due, time_ns=time_ns)
     check_integrity(scheduler.cache)
     return batch
 
@@ -150,7 +176,7 @@ def test_a_sibling_runs_by_itself_when_the_first_has_ended():
 def test_commit_takes_several_tokens_and_stops_at_the_end():
     scheduler = new_scheduler()
     add(scheduler, 1)
-    batch = scheduler.schedule()
+    batch = scheduler.schedule(0)
     events = scheduler.commit(batch, [((9, None), (8, None), (3, None), (7, None))], time_ns=5)
     assert [event.token_id for event in events] == [9, 8, 3]
     assert events[-1].finish_reason is FinishReason.STOP
@@ -160,7 +186,7 @@ def test_commit_takes_several_tokens_and_stops_at_the_end():
 def test_no_token_ends_the_sequence_with_an_error():
     scheduler = new_scheduler()
     (sequence,) = add(scheduler, 1)
-    (event,) = scheduler.commit(scheduler.schedule(), [((NO_TOKEN, None),)], time_ns=5)
+    (event,) = scheduler.commit(scheduler.schedule(0), [((NO_TOKEN, None),)], time_ns=5)
     assert event.finish_reason is FinishReason.ERROR
     assert event.token_id is None
     assert sequence.finished
@@ -195,3 +221,92 @@ def test_reasons_to_finish():
     for _ in range(99):
         sequence.append(5)
     assert policy.finish_reason(sequence, 5) is FinishReason.LENGTH
+
+
+def test_a_chunk_is_the_largest_that_fits_the_time():
+    assert policy.largest_chunk(500, 16, 100.0, lambda rows: 20 + rows) == 80
+    assert policy.largest_chunk(50, 16, 100.0, lambda rows: 20 + rows) == 50
+    assert policy.largest_chunk(500, 16, 10.0, lambda rows: 20 + rows) == 16
+    assert policy.largest_chunk(5, 16, 10.0, lambda rows: 20 + rows) == 5
+    assert policy.largest_chunk(500, 0, 10.0, lambda rows: 20 + rows) == 0
+
+
+@pytest.mark.parametrize("limit", [0, 3, 17, 99.5, 1000])
+def test_no_row_more_would_fit(limit):
+    rows = policy.largest_chunk(512, 0, limit, lambda n: n + n * n / 50)
+    assert rows == 0 or rows + rows * rows / 50 <= limit
+    assert rows == 512 or rows + 1 + (rows + 1) ** 2 / 50 > limit
+
+
+def test_a_late_token_starts_a_new_grid_and_an_early_one_keeps_a_bounded_credit():
+    assert policy.next_due_ns(due_ns=1000, time_ns=1300, tbt_ns=100) == 1400
+    assert policy.next_due_ns(due_ns=1000, time_ns=990, tbt_ns=100) == 1100
+    assert policy.next_due_ns(due_ns=1000, time_ns=500, tbt_ns=100) == 625
+
+
+def test_a_step_lasts_until_the_first_stream_is_late_unless_it_is_late_anyway():
+    assert policy.step_limit_ns(slack_ns=50, decode_ns=10) == 50
+    assert policy.step_limit_ns(slack_ns=12, decode_ns=10) == 15
+    assert policy.step_limit_ns(slack_ns=-99, decode_ns=10) == 15
+
+
+class SlowRows(FixedPlan):
+    row_ns = 1.0
+
+
+def slow_scheduler(**config) -> Scheduler:
+    return new_scheduler(num_blocks=400, max_batch_tokens=400, new_plan=SlowRows, **config)
+
+
+def test_a_prefill_leaves_the_streams_on_time():
+    scheduler = slow_scheduler()
+    (stream,) = add(scheduler, 1, length=10)
+    step(scheduler)
+    add(scheduler, 2, length=300)
+    stream.due_ns = 60
+    assert shape(step(scheduler)) == [("r1", 1), ("r2", 59)]
+
+
+def test_a_prefill_fills_the_step_where_no_stream_runs():
+    scheduler = slow_scheduler()
+    add(scheduler, 1, length=390, due_ns=1)
+    assert shape(step(scheduler)) == [("r1", 390)]
+
+
+def test_a_prefill_goes_on_beside_streams_that_are_late():
+    scheduler = slow_scheduler()
+    (stream,) = add(scheduler, 1, length=10)
+    step(scheduler)
+    add(scheduler, 2, length=100)
+    add(scheduler, 3, length=100)
+    for _ in range(3):
+        stream.due_ns = -1000
+        assert shape(step(scheduler)) == [("r1", 1), ("r2", policy.LEAST_CHUNK)]
+
+
+def test_rest_of_the_time_goes_to_the_next_in_rank():
+    scheduler = slow_scheduler()
+    (stream,) = add(scheduler, 1, length=10)
+    step(scheduler)
+    add(scheduler, 2, length=30)
+    add(scheduler, 3, length=30)
+    stream.due_ns = 41
+    assert shape(step(scheduler)) == [("r1", 1), ("r2", 30), ("r3", 10)]
+
+
+def test_among_those_who_wait_the_earlier_deadline_goes_first():
+    scheduler = new_scheduler(max_batch_tokens=20)
+    add(scheduler, 1, due_ns=900)
+    add(scheduler, 2, due_ns=400)
+    add(scheduler, 3, due_ns=400)
+    add(scheduler, 4, due_ns=999, priority=-1)
+    order = [step(scheduler).sequences[-1].request.id for _ in range(2)]
+    assert order == ["r4", "r2"]
+
+
+def test_a_prompt_that_is_due_sooner_overtakes_one_in_progress():
+    scheduler = new_scheduler(max_batch_tokens=16)
+    add(scheduler, 1, length=60, due_ns=900)
+    assert shape(step(scheduler)) == [("r1", 16)]
+    add(scheduler, 2, length=10, due_ns=400)
+    assert shape(step(scheduler)) == [("r2", 10), ("r1", 6)]

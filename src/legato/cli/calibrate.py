@@ -30,6 +30,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
     """Measure in under 10 s what a step costs here; kept per machine, backend, build and model."""
+    from legato.assemble import profile_folder
     from legato.cost.cache import profile_key, save_profile
 
     with open_driver(model, config) as (driver, backend_name):
@@ -86,6 +87,7 @@ def calibrate_with_progress(
 
 def kept_profile(program: Program, backend_name: str, config: EngineConfig) -> MachineProfile:
     """The profile that an earlier calibration kept; LegatoError where there is none."""
+    from legato.assemble import profile_folder
     from legato.cost.cache import load_profile, profile_key
     from legato.errors import LegatoError
 
@@ -109,13 +111,6 @@ def known_profile(program: Program, config: EngineConfig) -> MachineProfile:
     except LegatoError as error:
         print(f"legato: {error}; a default machine is simulated", file=sys.stderr)
         return DEFAULT_PROFILE
-
-
-def profile_folder() -> Path:
-    """Where profiles are kept."""
-    from legato.models.hub import cache_folder
-
-    return cache_folder() / "profiles"
 
 
 def print_calibration(measured: Calibration, path: Path) -> None:

@@ -100,17 +100,24 @@ class StepCost:
 
     def predict_ns(self, shape: StepShape) -> int:
         """Nanoseconds of a step of that shape, at least one."""
-        profile, work = self.profile, self.work
-        step = step_work(work, shape)
-        total = (
-            work.num_ops * profile.op_ns
+        return max(1, round(self.time_ns(step_work(self.work, shape))))
+
+    def time_ns(self, step: StepWork) -> float:
+        """Nanoseconds of a step with that work."""
+        profile = self.profile
+        return (
+            self.work.num_ops * profile.op_ns
             + step.weight_bytes * profile.weight_ns_per_byte
-            + work.tokens.weights * self._token_rows.ns_per_weight(step.tokens)
-            + work.outputs.weights * self._output_rows.ns_per_weight(step.outputs)
+            + self.rows_ns(step.tokens, step.outputs)
             + step.attention_flops * profile.attention_ns_per_flop
             + step.kv_bytes * profile.kv_ns_per_byte
         )
-        return max(1, round(total))
+
+    def rows_ns(self, tokens: int, outputs: int) -> float:
+        """Of it, what grows with `tokens` token rows and `outputs` sampled rows."""
+        return self.work.tokens.weights * self._token_rows.ns_per_weight(
+            tokens
+        ) + self.work.outputs.weights * self._output_rows.ns_per_weight(outputs)
 
 
 class RowTime:

@@ -22,10 +22,11 @@ _log = logging.getLogger(__name__)
 def check_sizes(config: EngineConfig) -> None:
     """Raise InvalidRequestError naming a size in `config` that no engine can have."""
     least = {"max_batch_tokens": 1, "max_sequences": 1, "max_waiting": 1, "block_size": 16}
-    least |= dict.fromkeys(("max_context", "num_kv_blocks", "kv_memory"), 0)
+    zeros = ("max_context", "num_kv_blocks", "kv_memory", "ttft_ms", "tbt_ms")
+    least |= dict.fromkeys(zeros, 0)
     for name, bound in least.items():
         value = getattr(config, name)
-        if value < bound or (name == "block_size" and value % 16):
+        if not bound <= value < float("inf") or (name == "block_size" and value % 16):
             expected = "a multiple of 16" if name == "block_size" else f"at least {bound}"
             raise InvalidRequestError(f"{name} is {value}, expected {expected}", name)
 

@@ -1,21 +1,66 @@
 """Decisions of the scheduler as pure functions of plain numbers and sequences.
 
-Step times and deadlines will enter here: `prefill_rows` is where a predicted step time bounds
-the chunk, `may_admit` where a deadline that cannot be met is refused.
+Only times and predicted step times enter; what a step costs is somebody else's knowledge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as List
 
 from legato.core import FinishReason
 from legato.scheduler.sequence import Sequence
+
+LEAST_CHUNK = 16
+"""Rows that the first prefill chunk of a step gets even where streams will be late."""
+
+CREDIT = 0.25
+"""Share of a time between tokens that a stream which is early may be made to wait longer."""
+
+LATE_SHARE = 0.5
+"""Where streams are late already, prefill may lengthen a step of decodes by this share."""
 
 
 def prefill_rows(budget: int, pending: int, room: int) -> int:
     """Rows of a prefill chunk: bounded by the step's `budget`, by what is `pending`, and by the
     rows for which KV blocks are available (`room`). Never negative."""
     return max(0, min(budget, pending, room))
+
+
+def next_due_ns(due_ns: int, time_ns: int, tbt_ns: int) -> int:
+    """When a token is due after one that was due at `due_ns` and came at `time_ns`.
+
+    Deadlines lie on the grid of the fluidity-index (Agrawal et al. 2024, arXiv 2407.07000): a
+    late token starts a new one, an early one leaves its slack to those after it. Of that slack a
+    token keeps at most `CREDIT` · `tbt_ns`, so that no stall is long even after a quick start.
+    """
+    on_grid = max(due_ns, time_ns) + tbt_ns
+    return min(on_grid, time_ns + tbt_ns + int(CREDIT * tbt_ns))
+
+
+def step_limit_ns(slack_ns: float, decode_ns: float) -> float:
+    """How long a step may take in which streams decode.
+
+    The smallest slack of the streams, if their decodes alone (`decode_ns`) leave room in it.
+    Streams that are late, or too many to be on time, must not stop prefill for ever: then the
+    step may be longer than the decodes by `LATE_SHARE`.
+    """
+    return max(slack_ns, (1 + LATE_SHARE) * decode_ns)
+
+
+def largest_chunk(most: int, least: int, limit_ns: float, step_ns: Callable[[int], float]) -> int:
+    """The largest number of rows up to `most` with `step_ns(rows)` ≤ `limit_ns`, but at least
+    `least`. `step_ns` never falls with the rows."""
+    if most <= least or step_ns(most) <= limit_ns:
+        return most
+    fits, too_many = least, most
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if step_ns(middle) <= limit_ns:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
 
 
 def may_admit(available: int, needed: int, num_running: int, blocks_per_growth: int) -> bool:

@@ -1,28 +1,31 @@
 """Continuous batching: sequences join and leave the batch at any step.
 
-Every step runs all running sequences: one row each for those that decode, and chunks of the
-prompt for the others, within `max_batch_tokens` rows. When blocks run out, the last in rank goes
-back to the waiting ones and computes its tokens again later. The first in rank always makes
-progress, so that everything ends.
+Every step runs all sequences that decode, one row each. Prompts share what is left of it in order
+of rank: `max_batch_tokens` rows, and the time until the first running stream would be late. When
+blocks run out, the last in rank goes back to the waiting ones and computes its tokens again later.
+The first in rank always makes progress, so that everything ends.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from heapq import merge
 from operator import attrgetter
 
-from legato.core import FinishReason, TokenEvent
+from legato.core import TokenEvent
 from legato.kvcache.cache import KVCache
+from legato.kvcache.integrity import check_integrity
 from legato.scheduler import policy
-from legato.scheduler.batch import NO_TOKEN, Batch, Choice, Choices
+from legato.scheduler.batch import Batch, Choices
+from legato.scheduler.budget import UNLIMITED, StepBudget, StepPlan
+from legato.scheduler.events import append_choice
 from legato.scheduler.sequence import Sequence
 
 _by_rank = attrgetter("rank")
 Fault = tuple[Sequence, Exception]
-NO_TOKEN_MESSAGE = (
-    "no token could be chosen: the logits are not finite, or the request forbids every token"
-)
+Rows = dict[Sequence, int]
+Copies = list[tuple[int, int]]
 
 
 class Scheduler:
@@ -32,8 +35,19 @@ class Scheduler:
     the scheduler takes the sequences in `faults` out with `drop` before the next call.
     """
 
-    def __init__(self, cache: KVCache, *, max_batch_tokens: int, max_sequences: int) -> None:
+    def __init__(
+        self,
+        cache: KVCache,
+        new_plan: Callable[[], StepPlan],
+        *,
+        max_batch_tokens: int,
+        max_sequences: int,
+        meet_deadlines: bool = True,
+    ) -> None:
+        """`new_plan` predicts steps; with `meet_deadlines` they bound the prefill chunks."""
         self.cache = cache
+        self._new_plan = new_plan
+        self._meet_deadlines = meet_deadlines
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.num_preemptions = 0
@@ -63,13 +77,13 @@ class Scheduler:
         self.faults.clear()
         self.cache.recover([s.table for s in self.running if s.table is not None])
 
-    def schedule(self) -> Batch:
-        """The next step's batch; without sequences when there is nothing to do."""
-        rows: dict[Sequence, int] = {}
-        copies: list[tuple[int, int]] = []
+    def schedule(self, now_ns: int) -> Batch:
+        """The batch of the step that begins now; without sequences when there is nothing to do."""
+        rows: Rows = {}
+        copies: Copies = []
         self._plan_decodes(rows)
-        self._plan_prefills(rows)
-        self._admit(rows, copies)
+        if self.waiting or len(rows) < len(self.running):
+            self._plan_prefills(rows, copies, self._budget(rows, now_ns))
         return Batch(list(rows), list(rows.values()), copies)
 
     def commit(self, batch: Batch, chosen: list[Choices], time_ns: int) -> list[TokenEvent]:
@@ -84,7 +98,7 @@ class Scheduler:
                 if sequence.num_computed // block_size != table.num_full:
                     self.cache.advance(table, sequence.tokens, sequence.num_computed)
                 for choice in choices:
-                    event = _append(sequence, choice, time_ns)
+                    event = append_choice(sequence, choice, time_ns)
                     if event.finish_reason is not None:
                         self.remove(sequence)
                     events.append(event)
@@ -94,7 +108,14 @@ class Scheduler:
                 self.faults.append((sequence, error))
         return events
 
-    def _plan_decodes(self, rows: dict[Sequence, int]) -> None:
+    def check_integrity(self) -> None:
+        """AssertionError unless those that run, and only those, have a table of the cache."""
+        check_integrity(self.cache)
+        tables = {id(sequence.table) for sequence in self.running}
+        assert tables == {id(table) for table in self.cache.open_tables.values()}
+        assert all(sequence.table is None for sequence in self.waiting)
+
+    def _plan_decodes(self, rows: Rows) -> None:
         block_size = self.cache.block_size
         for sequence in tuple(self.running):
             table = sequence.table
@@ -105,15 +126,43 @@ class Scheduler:
             elif count := self._make_room(sequence, 1, rows):
                 rows[sequence] = count
 
-    def _plan_prefills(self, rows: dict[Sequence, int]) -> None:
-        for sequence in [s for s in self.running if s not in rows]:
-            budget = self._max_batch_tokens - sum(rows.values())
-            if sequence.table is None or budget <= 0:
-                continue
-            if count := self._make_room(sequence, budget, rows):
-                rows[sequence] = count
+    def _budget(self, decodes: Rows, now_ns: int) -> StepBudget:
+        plan = self._new_plan()
+        for sequence in decodes:
+            plan.add(1, sequence.num_computed, 1)
+        limit_ns = UNLIMITED
+        if decodes and self._meet_deadlines:
+            slack_ns = min(sequence.due_ns for sequence in decodes) - now_ns
+            limit_ns = policy.step_limit_ns(slack_ns, plan.ns())
+        return StepBudget(self._max_batch_tokens - len(decodes), plan, limit_ns)
 
-    def _make_room(self, sequence: Sequence, budget: int, rows: dict[Sequence, int]) -> int:
+    def _plan_prefills(self, rows: Rows, copies: Copies, budget: StepBudget) -> None:
+        """Give chunks to running and waiting sequences in order of rank."""
+        running = {sequence: None for sequence in self.running if sequence not in rows}
+        waiting = () if self._is_full else tuple(self.waiting)
+        preemptions, admitting = self.num_preemptions, True
+        for sequence in merge(running, waiting, key=_by_rank):
+            if budget.exhausted:
+                return
+            if sequence not in running and not _awaits_sibling(sequence):
+                # Nobody overtakes the first who waits, nor those who just gave way.
+                admitting = admitting and self.num_preemptions == preemptions
+                admitting = admitting and not self._is_full and self._enter(sequence, copies)
+            if sequence.table is not None:
+                self._give_chunk(sequence, rows, budget)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.running) >= self._max_running
+
+    def _give_chunk(self, sequence: Sequence, rows: Rows, budget: StepBudget) -> None:
+        past, pending = sequence.num_computed, sequence.num_pending
+        wanted = budget.chunk(pending, past)
+        if wanted and (count := self._make_room(sequence, wanted, rows)):
+            rows[sequence] = count
+            budget.take(count, past, int(count == pending))
+
+    def _make_room(self, sequence: Sequence, budget: int, rows: Rows) -> int:
         """Extend the table for up to `budget` pending rows, preempting whoever ranks behind.
 
         Returns the number of rows; 0 where `sequence` itself had to give way, or failed.
@@ -124,7 +173,7 @@ class Scheduler:
             self.faults.append((sequence, error))
             return 0
 
-    def _extend(self, sequence: Sequence, budget: int, rows: dict[Sequence, int]) -> int:
+    def _extend(self, sequence: Sequence, budget: int, rows: Rows) -> int:
         while sequence.table is not None:
             room = self.cache.room(sequence.table) - sequence.num_computed
             count = policy.prefill_rows(budget, sequence.num_pending, room)
@@ -138,25 +187,17 @@ class Scheduler:
             self._preempt(victim)
         return 0
 
-    def _admit(self, rows: dict[Sequence, int], copies: list[tuple[int, int]]) -> None:
-        budget = self._max_batch_tokens - sum(rows.values())
-        for sequence in tuple(self.waiting):
-            if budget <= 0 or len(self.running) >= self._max_running:
-                return
-            if _awaits_sibling(sequence):
-                continue
-            try:
-                if not (self._fork(sequence, copies) or self._open(sequence)):
-                    return  # nobody overtakes the first in rank
-            except Exception as error:
-                self.faults.append((sequence, error))
-                continue
-            self.waiting.remove(sequence)
-            insort(self.running, sequence, key=_by_rank)
-            count = self._make_room(sequence, budget, rows)
-            if count:
-                rows[sequence] = count
-                budget -= count
+    def _enter(self, sequence: Sequence, copies: Copies) -> bool:
+        """Let a waiting sequence run, if there is room for it."""
+        try:
+            if not (self._fork(sequence, copies) or self._open(sequence)):
+                return False
+        except Exception as error:
+            self.faults.append((sequence, error))
+            return False
+        self.waiting.remove(sequence)
+        insort(self.running, sequence, key=_by_rank)
+        return True
 
     def _open(self, sequence: Sequence) -> bool:
         """Give a waiting sequence a table, if there is room for all of its tokens."""
@@ -171,7 +212,7 @@ class Scheduler:
             sequence.cached_tokens = sequence.num_computed
         return True
 
-    def _fork(self, sequence: Sequence, copies: list[tuple[int, int]]) -> bool:
+    def _fork(self, sequence: Sequence, copies: Copies) -> bool:
         """Let a sample that has not run share the prompt of a sibling; False if none can."""
         num_shared = sequence.num_prompt - 1  # the last one is computed again, for its logits
         source = _fork_source(sequence)
@@ -206,41 +247,6 @@ class Scheduler:
         sequence.table = None
         sequence.num_computed = 0
         self.cache.close(table)
-
-
-def _append(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEvent:
-    token, logprobs = choice
-    is_first = not sequence.num_output
-    if token == NO_TOKEN:
-        return end_event(sequence, time_ns, FinishReason.ERROR, sequence.fault or NO_TOKEN_MESSAGE)
-    sequence.append(token)
-    reason = policy.finish_reason(sequence, token)
-    if sequence.matcher is not None and reason is None:
-        sequence.matcher.accept(token)
-    return TokenEvent(
-        request_id=sequence.request.id,
-        index=sequence.index,
-        token_id=token,
-        time_ns=time_ns,
-        logprobs=logprobs,
-        finish_reason=reason,
-        cached_tokens=(sequence.cached_tokens or 0) if is_first else 0,
-        started_ns=sequence.started_ns if is_first else None,
-    )
-
-
-def end_event(
-    sequence: Sequence, time_ns: int, reason: FinishReason, error: str | None = None
-) -> TokenEvent:
-    """The last event of a sequence that ends without a token."""
-    return TokenEvent(
-        request_id=sequence.request.id,
-        index=sequence.index,
-        token_id=None,
-        time_ns=time_ns,
-        finish_reason=reason,
-        error=error,
-    )
 
 
 def _awaits_sibling(sequence: Sequence) -> bool:

@@ -11,7 +11,7 @@ from legato.core import Matcher, Request
 from legato.kvcache.table import BlockTable
 
 I32 = npt.NDArray[np.int32]
-Rank = tuple[int, int, int]
+Rank = tuple[int, int, int, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -24,12 +24,15 @@ class Sequence:
     Attributes:
         index: which of the request's samples.
         seed: of the noise; the same for all samples of the request.
-        rank: (priority, arrival, index); the smaller goes first.
+        rank: (priority, time the first token is due, arrival, index); the smaller goes first.
+        due_ns: when its next token is due.
+        tbt_ns: the time between two tokens that is wanted.
         length_limit: most tokens, prompt included.
         stop_ids: tokens that end it.
         siblings: all samples of the request in order, this one included.
         cached_tokens: prompt tokens that came from the prefix cache; None before it ever ran.
         started_ns: when the first step that computed its request began.
+        machine_ns: its shares of the steps that it took part in.
         digests: chain hashes of its full blocks, as far as they were looked up.
         last_token: the newest of its tokens.
         matcher: follows its output through the request's constraint; None without one.
@@ -40,6 +43,8 @@ class Sequence:
     index: int
     seed: int
     rank: Rank
+    due_ns: int
+    tbt_ns: int
     length_limit: int
     stop_ids: frozenset[int]
     siblings: list[Sequence]
@@ -51,6 +56,7 @@ class Sequence:
     finished: bool = False
     cached_tokens: int | None = None
     started_ns: int | None = None
+    machine_ns: int = 0
     digests: list[bytes] = field(default_factory=list)
     matcher: Matcher | None = None
     fault: str | None = None
@@ -91,17 +97,24 @@ def make_samples(
     *,
     arrival: int,
     seed: int,
+    due_ns: int,
+    tbt_ns: int,
     length_limit: int,
     stop_ids: frozenset[int],
 ) -> list[Sequence]:
-    """The `n` sequences of `request`, the number `arrival` to be added."""
+    """The `n` sequences of `request`, the number `arrival` to be added.
+
+    `due_ns` is when their first token is due, and `tbt_ns` the time between the following ones.
+    """
     siblings: list[Sequence] = []
     for index in range(request.params.n):
         sequence = Sequence(
             request=request,
             index=index,
             seed=seed,
-            rank=(request.priority, arrival, index),
+            rank=(request.priority, due_ns, arrival, index),
+            due_ns=due_ns,
+            tbt_ns=tbt_ns,
             length_limit=length_limit,
             stop_ids=stop_ids,
             siblings=siblings,

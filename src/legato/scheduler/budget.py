@@ -1,0 +1,64 @@
+"""What a step has left: token rows, and time until the first running stream would be late."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from legato.scheduler import policy
+
+UNLIMITED = float("inf")
+
+
+class StepPlan(Protocol):
+    """The predicted time of a step that is being put together."""
+
+    def add(self, rows: int, past: int, outputs: int) -> None:
+        """One more sequence: `rows` rows after `past` cached tokens, `outputs` of them sampled."""
+        ...
+
+    def ns(self) -> float:
+        """Predicted nanoseconds so far."""
+        ...
+
+    def ns_with(self, rows: int, past: int, outputs: int) -> float:
+        """Predicted nanoseconds with one sequence more; nothing is added."""
+        ...
+
+
+class StepBudget:
+    """Rows and time that prefill chunks may still take.
+
+    The first chunk of a step gets at least `policy.LEAST_CHUNK` rows, whatever time is left, so
+    that prefill always goes on.
+    """
+
+    def __init__(self, rows: int, plan: StepPlan, limit_ns: float) -> None:
+        """`plan` has the decodes already; the whole step is to take at most `limit_ns`."""
+        self.rows = rows
+        self._plan = plan
+        self._limit_ns = limit_ns
+        self._least = policy.LEAST_CHUNK
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further chunk can have a row."""
+        if self.rows <= 0:
+            return True
+        return not self._least and self._limit_ns <= self._plan.ns()
+
+    def chunk(self, pending: int, past: int) -> int:
+        """Rows that a sequence with `pending` tokens to compute after `past` may have."""
+        most = min(self.rows, pending)
+        if self._limit_ns == UNLIMITED:
+            return most
+
+        def step_ns(rows: int) -> float:
+            return self._plan.ns_with(rows, past, int(rows == pending))
+
+        return policy.largest_chunk(most, min(self._least, most), self._limit_ns, step_ns)
+
+    def take(self, rows: int, past: int, outputs: int) -> None:
+        """A chunk was given."""
+        self.rows -= rows
+        self._least = 0
+        self._plan.add(rows, past, outputs)

@@ -1,0 +1,104 @@
+"""What steps will take: predicted from the program's work, corrected by what steps did take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from legato.config import EngineConfig
+from legato.core import Objectives
+from legato.cost.correct import Correction
+from legato.cost.estimate import StepCost, StepWork
+from legato.cost.growing import GrowingStep
+from legato.cost.machine import MachineProfile
+from legato.program.ops import StepShape
+from legato.program.program import Program
+from legato.scheduler.batch import Batch
+
+NS_PER_MS = 1_000_000
+PREFILL_STRETCH = 3
+"""A prompt's default objective allows for this many times its time on an idle machine."""
+
+PREFILL_SLACK_NS = 1000 * NS_PER_MS
+LEAST_TBT_NS = 50 * NS_PER_MS
+FULL_DEPTH = 512
+"""Cached tokens of each sequence of the full step that the default objective is taken from."""
+
+FULL_STRETCH = 1.25
+"""How much longer than a full step of decodes the default time between tokens is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricedStep:
+    """What a batch should take, before it runs.
+
+    Attributes:
+        work: its FLOPs and bytes.
+        raw_ns: predicted from the profile alone.
+        predicted_ns: with the correction.
+        parts: of each sequence in order, its part of the predicted time, in any unit.
+    """
+
+    work: StepWork
+    raw_ns: int
+    predicted_ns: int
+    parts: list[float]
+
+
+class StepTimes:
+    """Predicts the steps of one engine, and learns from those that it made."""
+
+    def __init__(self, program: Program, profile: MachineProfile, config: EngineConfig) -> None:
+        self.cost = StepCost(program, profile)
+        self.correction = Correction()
+        self._chunk = config.max_batch_tokens
+        full = min(config.max_sequences, config.max_batch_tokens)
+        depth = min(FULL_DEPTH, config.max_context or program.max_context) - 1
+        full_ns = self.cost.predict_ns(StepShape(((1, depth),) * full, full))
+        own_tbt = round(config.tbt_ms * NS_PER_MS)
+        self._ttft_ns = round(config.ttft_ms * NS_PER_MS)
+        self._tbt_ns = own_tbt or max(LEAST_TBT_NS, round(FULL_STRETCH * full_ns))
+
+    def plan(self) -> GrowingStep:
+        """A step without sequences, to be filled."""
+        return GrowingStep(self.cost, self.correction.factor)
+
+    def price(self, batch: Batch) -> PricedStep:
+        """What `batch` will take."""
+        step = GrowingStep(self.cost)
+        for sequence, rows in zip(batch.sequences, batch.num_rows, strict=True):
+            past = sequence.num_computed
+            step.add(rows, past, int(past + rows == sequence.num_tokens))
+        raw_ns = max(1, round(step.ns()))
+        return PricedStep(step.work(), raw_ns, self.correction.corrected_ns(raw_ns), step.parts())
+
+    def observe(self, step: PricedStep, measured_ns: int) -> None:
+        """`step` took `measured_ns`. Times of zero say nothing: a clock that stands still."""
+        if measured_ns > 0:
+            self.correction.observe(step.raw_ns, measured_ns)
+
+    def prefill_ns(self, tokens: int) -> int:
+        """Time of a prompt of `tokens` on an idle machine, in full chunks."""
+        starts = range(0, tokens, self._chunk)
+        steps = (StepShape(((min(self._chunk, tokens - s), s),), 1) for s in starts)
+        return self.correction.corrected_ns(sum(map(self.cost.predict_ns, steps)))
+
+    def ttft_ns(self, objectives: Objectives, prompt: int) -> int:
+        """The time to first token that a request with a prompt of that many tokens wants."""
+        own = objectives.ttft_ns or self._ttft_ns
+        return own or PREFILL_SLACK_NS + PREFILL_STRETCH * self.prefill_ns(prompt)
+
+    def tbt_ns(self, objectives: Objectives) -> int:
+        """The time between tokens that a request wants."""
+        return objectives.tbt_ns or self._tbt_ns
+
+
+def split_ns(total_ns: int, parts: Sequence[float]) -> list[int]:
+    """`total_ns` in shares like `parts` ≥ 0; integers that add up exactly. Even if all are 0."""
+    sums = list(accumulate(parts))
+    if not sums or sums[-1] <= 0:
+        sums = list(range(1, len(parts) + 1))
+    scale = total_ns / sums[-1] if sums else 0.0
+    ends = [int(end * scale) for end in sums[:-1]] + [total_ns] * bool(sums)
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
