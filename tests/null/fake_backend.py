@@ -39,6 +39,15 @@ def mix(*values: int) -> int:
     return state
 
 
+NOTHING = mix()
+POSITIONS = np.arange(1 << 14)
+WEIGHTS = POSITIONS * 2654435761 % 1000003 + 1
+"""What the token at a position counts in a digest."""
+
+MARKS = [(POSITIONS * 8 + group) * VOCAB for group in range(8)]
+"""Of each group: what is stored with a token, to know it again by its position."""
+
+
 class FakeBackend:
     """See the module. `fault(run number)` may raise; `forbid(request row)` gives token −1."""
 
@@ -88,15 +97,14 @@ class FakeBackend:
 
     def _append(self, step: StepInput) -> None:
         """Store (token, position, group), and forbid two sequences to write one block."""
-        writers: dict[int, int] = {}
-        for sequence in range(len(step.kv_lengths)):
-            rows = slice(step.query_starts[sequence], step.query_starts[sequence + 1])
-            positions, tokens = step.positions[rows], step.token_ids[rows]
-            for group, tables in enumerate(step.block_tables):
-                blocks = tables[sequence][positions // BLOCK]
-                for block in set(blocks.tolist()):
-                    assert writers.setdefault(block, sequence) == sequence, "a shared block"
-                self.store[blocks, positions % BLOCK] = _entries(tokens, positions, group)
+        positions, places = step.positions, step.positions // BLOCK
+        writers = np.repeat(np.arange(len(step.kv_lengths)), np.diff(step.query_starts))
+        written: set[tuple[int, int]] = set()
+        for group, tables in enumerate(step.block_tables):
+            blocks = tables[writers, places]
+            written.update(zip(blocks.tolist(), writers.tolist(), strict=True))
+            self.store[blocks, positions % BLOCK] = MARKS[group][positions] + step.token_ids
+        assert len({block for block, _ in written}) == len(written), "a shared block"
 
     def _digest(self, step: StepInput, row: int) -> int:
         """Of what the row attends to: per group the last tokens, within the window."""
@@ -104,14 +112,14 @@ class FakeBackend:
         position = int(step.positions[row])
         parts = []
         for group, kv_group in enumerate(self.program.kv.groups):
-            first = 0 if kv_group.window is None else max(0, position - kv_group.window + 1)
-            positions = np.arange(first, position + 1)
-            blocks = step.block_tables[group, sequence][positions // BLOCK]
-            assert (blocks >= 0).all(), (group, sequence, position)
-            read = self.store[blocks, positions % BLOCK]
-            tokens = read % VOCAB
-            assert np.array_equal(read, _entries(tokens, positions, group)), "a foreign block"
-            parts.append(_part(tokens, positions))
+            seen = _attended(position, kv_group.window)
+            first = seen.start // BLOCK
+            blocks = step.block_tables[group, sequence, first : position // BLOCK + 1]
+            stored = self.store[blocks].reshape(-1)
+            read = stored[seen.start - first * BLOCK : seen.stop - first * BLOCK]
+            tokens = read - MARKS[group][seen]
+            assert 0 <= tokens.min() <= tokens.max() < VOCAB, "a foreign block"
+            parts.append(int(tokens @ WEIGHTS[seen]))
         return mix(*parts)
 
     def _sample(self, digests: list[int], s: SamplingInput) -> StepOutput:
@@ -133,23 +141,30 @@ class FakeBackend:
     def _token(self, digest: int, s: SamplingInput, row: int) -> int:
         if self.spoil(self.runs, row):
             return -1
-        bias = slice(s.bias_starts[row], s.bias_starts[row + 1])
-        seen = slice(s.seen_starts[row], s.seen_starts[row + 1])
-        order = np.argsort(s.seen_ids[seen])
-        seed = mix(*s.seen_ids[seen][order], *s.seen_counts[seen][order])
         noise = (s.seed[row], s.sample_index[row]) if s.temperature[row] > 0 else (0, 0)
-        token = _choose(digest, seed, *noise, s.position[row])
-        forbidden = {
-            int(i)
-            for i, v in zip(s.bias_ids[bias], s.bias_values[bias], strict=True)
-            if v == -np.inf
-        }
-        forbidden |= _masked(s, row)
+        token = _choose(digest, _seen(s, row), *noise, s.position[row])
+        forbidden = _biased(s, row) | _masked(s, row)
         if len(forbidden) == VOCAB:
             return -1
         while token in forbidden:
             token = (token + 1) % VOCAB
         return token
+
+
+def _seen(s: SamplingInput, row: int) -> int:
+    """Of the row's seen tokens and how often each was."""
+    seen = slice(s.seen_starts[row], s.seen_starts[row + 1])
+    if seen.start == seen.stop:
+        return NOTHING
+    order = np.argsort(s.seen_ids[seen])
+    return mix(*s.seen_ids[seen][order], *s.seen_counts[seen][order])
+
+
+def _biased(s: SamplingInput, row: int) -> set[int]:
+    """The tokens that the row's bias forbids."""
+    bias = slice(s.bias_starts[row], s.bias_starts[row + 1])
+    pairs = zip(s.bias_ids[bias].tolist(), s.bias_values[bias].tolist(), strict=True)
+    return {token for token, value in pairs if value == -np.inf}
 
 
 def _masked(s: SamplingInput, row: int) -> set[int]:
@@ -160,12 +175,9 @@ def _masked(s: SamplingInput, row: int) -> set[int]:
     return {t for t in range(VOCAB) if not int(words[t // 32]) >> t % 32 & 1}
 
 
-def _entries(tokens: np.ndarray, positions: np.ndarray, group: int) -> np.ndarray:
-    return (positions.astype(np.int64) * 8 + group) * VOCAB + tokens
-
-
-def _part(tokens: np.ndarray, positions: np.ndarray) -> int:
-    return int((tokens * (positions * 2654435761 % 1000003 + 1)).sum())
+def _attended(position: int, window: int | None) -> slice:
+    """The positions that a row at `position` attends to."""
+    return slice(0 if window is None else max(0, position - window + 1), position + 1)
 
 
 def _choose(digest: int, seen: int, seed: int, index: int, position: int) -> int:
@@ -174,12 +186,9 @@ def _choose(digest: int, seen: int, seed: int, index: int, position: int) -> int
 
 def next_token(tokens: Sequence[int], windows: Sequence[int | None], seed: int, index: int) -> int:
     """What the backend must choose after `tokens`, for a request without bias and penalties."""
-    ids, last = np.array(tokens, np.int64), len(tokens) - 1
-    parts = []
-    for window in windows:
-        positions = np.arange(0 if window is None else max(0, last - window + 1), last + 1)
-        parts.append(_part(ids[positions], positions))
-    return _choose(mix(*parts), mix(), seed, index, len(tokens))
+    ids = np.asarray(tokens, np.int64)
+    views = [_attended(len(ids) - 1, window) for window in windows]
+    return _choose(mix(*(int(ids[v] @ WEIGHTS[v]) for v in views)), NOTHING, seed, index, len(ids))
 
 
 def make_engine(

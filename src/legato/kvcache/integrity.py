@@ -5,27 +5,52 @@ from __future__ import annotations
 from collections import Counter
 
 from legato.kvcache.cache import KVCache
+from legato.kvcache.prefix import ABSENT, PrefixNode
 
 
 def check_integrity(cache: KVCache) -> None:
-    """AssertionError, naming the block, unless all accounts of the blocks agree.
+    """AssertionError, naming what is wrong, unless all accounts agree.
 
     free + used + cached = pool; the reference count of a block is the number of tables that
-    refer to it; the prefix cache remembers exactly the blocks that the pool keeps.
+    refer to it; the prefix cache remembers exactly the blocks that the pool keeps; and its nodes
+    are those that a block, a child or a table needs.
     """
-    pool = cache.pool
-    assert pool.num_free + pool.num_used + pool.num_cached == pool.num_blocks
-    references = Counter(block for table in cache.open_tables.values() for block in table.live())
-    owned = cache.prefix.owned_blocks()
-    used = cached = 0
-    for block in range(pool.num_blocks):
-        count = pool.references(block)
-        assert count == references[block], (block, count, references[block])
-        assert pool.is_kept(block) == (block in owned), (block, "kept", block in owned)
-        used += count > 0
-        cached += count == 0 and block in owned
-    assert (used, cached) == (pool.num_used, pool.num_cached)
+    _check_blocks(cache)
     _check_tables(cache)
+    _check_nodes(cache)
+
+
+def _check_blocks(cache: KVCache) -> None:
+    pool, owned = cache.pool, cache.prefix.owned_blocks()
+    assert pool.num_free + pool.num_used + pool.num_cached == pool.num_blocks
+    expected = [0] * pool.num_blocks
+    for table in cache.open_tables.values():
+        for block in table.live():
+            expected[block] += 1
+    found = list(map(pool.references, range(pool.num_blocks)))
+    assert found == expected, _differences(found, expected)
+    kept = {block for block in range(pool.num_blocks) if pool.is_kept(block)}
+    assert kept == owned, ("kept by one only", kept ^ owned)
+    cached = sum(not found[block] for block in owned)
+    assert (pool.num_blocks - found.count(0), cached) == (pool.num_used, pool.num_cached)
+
+
+def _differences(found: list[int], expected: list[int]) -> list[tuple[int, int, int]]:
+    """(block, references counted by the pool, references in tables) where they differ."""
+    pairs = enumerate(zip(found, expected, strict=True))
+    return [(block, have, want) for block, (have, want) in pairs if have != want]
+
+
+def _check_nodes(cache: KVCache) -> None:
+    """A node is held by its children and by tables, and lives only while something needs it."""
+    prefix = cache.prefix
+    holders: Counter[PrefixNode] = Counter(node.parent for node in prefix.nodes() if node.parent)
+    holders.update(t.node for t in cache.open_tables.values() if t.node is not None)
+    for node in prefix.nodes():
+        assert node.holders == holders[node], (node.depth, node.holders, holders[node])
+        placed = any(block != ABSENT for block in node.blocks)
+        assert placed or node.holders, (node.depth, "a node that nothing needs")
+    assert holders.keys() <= set(prefix.nodes()), "a node in use cannot be found"
 
 
 def _check_tables(cache: KVCache) -> None:

@@ -9,9 +9,10 @@ different roots and never meet.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -138,6 +139,10 @@ class PrefixCache:
     def owned_blocks(self) -> set[int]:
         """Every block that some node remembers."""
         return set(self._owners)
+
+    def nodes(self) -> Iterator[PrefixNode]:
+        """All nodes, roots first."""
+        return chain(self._roots.values(), self._nodes.values())
 
     def num_nodes(self) -> int:
         """Nodes that can be found, roots not counted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,12 +34,10 @@ class BlockTable:
     num_full: int = 0
     node: PrefixNode | None = None
 
-    def live(self) -> Iterator[int]:
+    def live(self) -> list[int]:
         """Ids of all blocks the table refers to, the last ones first."""
-        for index in range(self.num_blocks - 1, min(self.starts) - 1, -1):
-            for group, start in enumerate(self.starts):
-                if index >= start:
-                    yield int(self.entries[group, index])
+        entries = self.entries[:, min(self.starts) : self.num_blocks]
+        return [block for block in entries.T[::-1].ravel().tolist() if block != ABSENT]
 
 
 @dataclass(slots=True)
