@@ -29,10 +29,12 @@ HELLO = Script(
 QUESTION = [{"role": "user", "content": "hello"}]
 
 
-def ask(*scripts: Script, questions: int = 1, timeout_s: float = 5.0) -> list[Outcome]:
+def ask(
+    *scripts: Script, questions: int = 1, timeout_s: float = 5.0, needs_done: bool = True
+) -> list[Outcome]:
     async def exchange() -> list[Outcome]:
         async with ReplayServer(scripts) as server:
-            client = Client(Endpoint(url=server.url), timeout_s=timeout_s)
+            client = Client(Endpoint(url=server.url), timeout_s=timeout_s, needs_done=needs_done)
             outcomes = [await client.ask(QUESTION, 8) for _ in range(questions)]
             client.close()
             return outcomes
@@ -82,6 +84,29 @@ def test_misbehaviour_is_a_failure_with_a_name(script: Script, kind: FailureKind
     (outcome,) = ask(script)
     assert outcome.failure is kind
     assert outcome.detail
+
+
+def test_a_stream_without_done_is_complete_where_that_is_allowed() -> None:
+    assert ask(replace(HELLO, done=False), needs_done=False)[0].succeeded
+    unfinished = replace(HELLO, done=False, finish_reason="")
+    assert ask(unfinished, needs_done=False)[0].failure is FailureKind.INCOMPLETE
+
+
+def test_who_listens_hears_a_piece_before_the_answer_is_complete() -> None:
+    stuck = Script(steps=(Step(text="first"), Step(after_ms=60_000, text="never")))
+
+    async def exchange() -> str:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        async with ReplayServer([stuck]) as server:
+            client = Client(Endpoint(url=server.url))
+            asking = asyncio.create_task(client.ask(QUESTION, 8, on_text=heard.put_nowait))
+            try:
+                return await asyncio.wait_for(heard.get(), timeout=5)
+            finally:
+                asking.cancel()
+                await asking
+
+    assert asyncio.run(exchange()) == "first"
 
 
 def test_what_came_before_a_failure_is_kept() -> None:

@@ -101,6 +101,15 @@ def test_capacity_ends_with_its_curve(url: str) -> None:
     assert [point["rate"] for point in document["points"]] == [100, 200]
 
 
+def test_endpoints_side_by_side_get_the_same_stream_at_once(url: str) -> None:
+    options = ("--rate", "300", "--requests", "5", "--prompt-length", "3", "--served-model", "m")
+    out = invoke("serve", url, url, "--together", *options, "--price-per-hour", "1")
+    first, second = json.loads(out.splitlines()[-1])["runs"]
+    assert first["figures"]["requests"] == second["figures"]["requests"] == 5
+    assert first["workload"] == second["workload"]
+    assert first["figures"]["cost"]["total"] > 0
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -108,6 +117,7 @@ def test_capacity_ends_with_its_curve(url: str) -> None:
         ("--api", "grpc"),
         ("--extra", "[1]"),
         ("--price-per-hour", "1", "--price-in", "2"),
+        ("--watts", "50", "--price-per-kwh", "0.3", "--price-out", "2"),
         ("--prefill-profile", "/no/such"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Bounds, price, fluid token rate."""
+"""Bounds, fluid token rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from legato.metrics.confidence import bootstrap_difference, share_interval
 from legato.metrics.fluid_rate import fluid_token_rate
 from legato.metrics.fluidity import Deadlines, due_times, fluidity
-from legato.metrics.price import MachinePrice, PriceList, per_million
 from legato.metrics.timeline import Timeline
 
 MS = 1_000_000
@@ -43,13 +42,6 @@ def test_bootstrap_sees_a_shift_and_not_noise() -> None:
 
     assert interval(same)[0] < 0 < interval(same)[1]
     assert 0.5 < interval(shifted)[0] < interval(shifted)[1] < 1.5
-
-
-def test_prices() -> None:
-    assert MachinePrice(3.6).cost(1000, 5, 5) == pytest.approx(1.0)
-    assert PriceList(1.0, 4.0).cost(1000, 2_000_000, 500_000) == pytest.approx(4.0)
-    assert per_million(2.0, 4_000_000) == pytest.approx(0.5)
-    assert per_million(2.0, 0) is None
 
 
 def test_fluid_token_rate_of_a_steady_stream_is_its_rate() -> None:

@@ -97,6 +97,24 @@ def test_a_trace_gives_arrivals_and_lengths(tmp_path: Path) -> None:
         parse_lengths(f"file:{lengths}", "output_length")
 
 
+def test_one_jsonl_file_gives_arrivals_and_lengths_in_its_order(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("""{"timestamp": 5, "prompt_length": 3}
+{"timestamp": 6.5, "prompt_length": 1}
+""")
+    workload = Workload(
+        arrivals=parse_arrivals(f"trace:{trace}", 1.0),
+        prompt_words=parse_lengths(f"file:{trace}", "prompt_length"),
+    )
+    asked = [(c.at_s, len(c.turns[0].prompt.split())) for c in workload.conversations()]
+    assert asked == [(0.0, 3), (1.5, 1)]
+    trace.write_text("""{"timestamp": 5}
+{"timestamp": 4}
+""")
+    with pytest.raises(WorkloadError, match="go back"):
+        parse_arrivals(f"trace:{trace}", 1.0)
+
+
 def test_arrivals_ascend() -> None:
     times = [c.at_s for c in take(Workload(arrivals=Gamma(2, 2.0)))]
     assert all(a <= b for a, b in pairwise(times))

@@ -78,3 +78,28 @@ def test_the_index_is_one_exactly_when_no_deadline_was_missed(gaps: list[int]):
     score = fluidity(gaps, DEADLINES)
     assert (score.index == 1.0) == (score.missed == 0) == (score.late_tokens == 0)
     assert 0 <= score.index <= 1
+
+
+@given(gaps_of_a_request, st.data())
+def test_no_delay_of_a_token_raises_the_score(gaps: list[int], data: st.DataObject):
+    """Every later token comes as much later, as when the stream stalls before this one."""
+    at = data.draw(st.integers(0, len(gaps) - 1))
+    delayed = list(gaps)
+    delayed[at] += data.draw(st.integers(1, 500 * MS))
+    before, after = fluidity(gaps, DEADLINES), fluidity(delayed, DEADLINES)
+    assert after.missed >= before.missed
+    assert after.index <= before.index
+    assert after.on_time_fraction <= before.on_time_fraction
+
+
+@given(gaps_of_a_request, st.integers(0, 50 * MS), st.integers(0, 50 * MS))
+def test_no_looser_deadline_lowers_the_score(gaps: list[int], prefill: int, decode: int):
+    looser = Deadlines(DEADLINES.prefill_ns + prefill, DEADLINES.decode_ns + decode)
+    assert fluidity(gaps, looser).index >= fluidity(gaps, DEADLINES).index
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_one_token_of_ten_late_is_nine_tenths_exactly(late: int):
+    gaps = [100 * MS] + [25 * MS] * 9
+    gaps[-1] += late
+    assert fluidity(gaps, DEADLINES).index == (0.9 if late else 1.0)

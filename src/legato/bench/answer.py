@@ -108,9 +108,9 @@ class Answer:
             self.stamps_ns, [len(piece) for piece in self.pieces], self.closing_ns, total
         )
 
-    def check(self) -> None:
-        """Raise RequestFailedError unless the answer is complete."""
-        if not self.done:
+    def check(self, *, needs_done: bool = True) -> None:
+        """Raise RequestFailedError unless the answer is complete, with [DONE] where needed."""
+        if needs_done and not self.done:
             raise RequestFailedError(FailureKind.INCOMPLETE, "the stream ended before [DONE]")
         if self.finish_reason is None:
             raise RequestFailedError(FailureKind.INCOMPLETE, "the stream has no finish_reason")

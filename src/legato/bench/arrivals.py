@@ -6,6 +6,7 @@ An open loop sends at these times whatever the server does, so that queueing sho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -95,13 +96,23 @@ class Users:
 
 
 def read_timestamps(path: Path) -> Recorded:
-    """A file with one timestamp in seconds a line, in any order and from any origin."""
+    """One timestamp in seconds a line, in any order and from any origin.
+
+    In a file named .jsonl it is the field `timestamp` of each line, ascending, so that the same
+    file can give the lengths of the requests.
+    """
     try:
-        stamps = sorted(float(line) for line in path.read_text().split())
-    except (OSError, ValueError) as error:
-        raise WorkloadError(f"cannot read timestamps from {path}: {error}") from error
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        if path.suffix == ".jsonl":
+            stamps = [float(json.loads(line)["timestamp"]) for line in lines]
+        else:
+            stamps = sorted(float(line) for line in lines)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkloadError(f"cannot read timestamps from {path}: {error!r}") from error
     if not stamps:
         raise WorkloadError(f"{path} has no timestamps")
+    if stamps != sorted(stamps):
+        raise WorkloadError(f"the timestamps in {path} go back; sort its lines by time")
     return Recorded(tuple(stamp - stamps[0] for stamp in stamps))
 
 

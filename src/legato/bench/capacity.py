@@ -49,7 +49,7 @@ class Point:
 
     def keeps(self, share: float) -> bool:
         """Whether the observed share reaches the objective."""
-        return self.requests > 0 and self.fluid >= share * self.requests
+        return self.requests > 0 and self.fluid / self.requests >= share
 
     def interval(self, confidence: float) -> Interval:
         """Bounds of the true share."""

@@ -24,16 +24,23 @@ class Client:
         endpoint: where and how to ask.
         clock: stamps the bytes as they come.
         timeout_s: a request without a complete answer after this long has failed.
+        needs_done: an answer without [DONE] has failed, even with a finish reason.
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, clock: Clock | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Clock | None = None,
+        timeout_s: float = TIMEOUT_S,
+        needs_done: bool = True,
     ) -> None:
         self.endpoint = endpoint
         self.clock = clock or RealClock()
         self.tokens = 0
         self._address = Address.of(endpoint.url)
         self._timeout_s = timeout_s
+        self._needs_done = needs_done
         self._idle: list[Connection] = []
 
     async def ask(
@@ -59,7 +66,7 @@ class Client:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._exchange(request, answer)
-            answer.check()
+            answer.check(needs_done=self._needs_done)
         except RequestFailedError as error:
             outcome.failure, outcome.detail = error.kind, str(error)
         except TimeoutError:
@@ -100,7 +107,7 @@ class Client:
     async def _exchange_over(self, connection: Connection, request: bytes, answer: Answer) -> None:
         reader = _Reader(connection, answer)
         try:
-            await connection.exchange(request, reader.take)
+            await connection.exchange(request, reader.take, at_once=answer.on_text is not None)
         except RequestFailedError as error:
             if not (answer.done and error.kind is FailureKind.RESET):
                 raise

@@ -60,8 +60,6 @@ def latency_figures(outcomes: Sequence[Outcome], window_ns: int, objectives: Obj
         "failures": Counter(str(o.failure) for o in outcomes if o.failure is not None),
         "fluid_requests": fluid,
         "fluid_interval": asdict(share_interval(fluid, len(outcomes))) if outcomes else None,
-        "goodput_per_s": fluid * NS_PER_SECOND / window_ns,
-        "seconds_per_token": 1 / report.output_tokens_per_s if report.output_tokens else None,
         "fluid_token_rate": rate,
         "counted_by": Counter(o.counted_by for o in outcomes if o.succeeded),
     }

@@ -13,7 +13,7 @@ from typing import Any
 from legato.clock import Clock, RealClock
 from legato.metrics.latency import Distribution
 
-PROBE_S = 0.05
+PROBE_S = 0.2
 MAX_CPU = 0.5  # of one core
 MAX_LAG_MS = 5.0
 NS_PER_MS = 1e6
@@ -24,7 +24,7 @@ class ClientCost:
     """Attributes:
     cpu: share of one core that the client took.
     cpu_us_per_token: its CPU time over the tokens it received, everything included.
-    loop_lag_ms: how late the event loop woke, probed every 50 ms.
+    loop_lag_ms: how late the event loop woke, probed every 200 ms.
     """
 
     cpu: float

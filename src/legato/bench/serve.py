@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import legato
@@ -17,47 +17,60 @@ from legato.bench.objectives import Objectives
 from legato.bench.workload import Workload
 from legato.metrics.price import Price
 
-Watch = Callable[[Load, str], AbstractAsyncContextManager[None]]
+Watched = Sequence[tuple[str, Load]]  # loads that run, with a title each
+Watch = Callable[[Watched], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """How to measure: what was promised, what it costs, when to stop, how long to wait."""
+    """How to measure.
+
+    Attributes:
+        objectives: what was promised.
+        price: what it costs; None where nobody said.
+        limits: when to stop.
+        timeout_s: how long to wait for an answer.
+        needs_done: whether an answer without [DONE] has failed.
+    """
 
     objectives: Objectives
     price: Price | None
     limits: Limits
     timeout_s: float = TIMEOUT_S
+    needs_done: bool = True
 
 
-def unwatched(load: Load, title: str) -> AbstractAsyncContextManager[None]:
+def unwatched(loads: Watched) -> AbstractAsyncContextManager[None]:
     """Nobody looks on."""
     return nullcontext()
 
 
 def measure(
-    endpoint: Endpoint,
+    endpoints: Sequence[Endpoint],
     workload: Workload,
     rate: float,
     measurement: Measurement,
     watch: Watch = unwatched,
-) -> dict[str, Any]:
-    """Run a load; Ctrl-C ends it early, with what there is by then.
+) -> list[dict[str, Any]]:
+    """Put the same load on all endpoints at once; Ctrl-C ends it early, with what there is by then.
 
-    Returns a document: `endpoint`, `model`, `rate`, `workload`, `objectives`, `figures`, and
-    `requests` with a record of each.
+    Returns a document for each: `endpoint`, `model`, `rate`, `workload`, `objectives`, `figures`,
+    and `requests` with a record of each.
     """
-    run = asyncio.run(drive(endpoint, workload, measurement, watch, f"{endpoint.url} {rate:g}/s"))
-    return {
-        "tool": f"legato {legato.__version__}",
-        "endpoint": endpoint.url,
-        "model": endpoint.model,
-        "rate": rate,
-        "workload": describe_workload(workload),
-        "objectives": asdict(measurement.objectives),
-        "figures": figures_of(run, measurement.objectives, measurement.price),
-        "requests": [outcome.to_json(run.origin_ns) for outcome in run.outcomes],
-    }
+    runs = asyncio.run(drive(endpoints, workload, rate, measurement, watch))
+    return [
+        {
+            "tool": f"legato {legato.__version__}",
+            "endpoint": endpoint.url,
+            "model": endpoint.model,
+            "rate": rate,
+            "workload": describe_workload(workload),
+            "objectives": asdict(measurement.objectives),
+            "figures": figures_of(run, measurement.objectives, measurement.price),
+            "requests": [outcome.to_json(run.origin_ns) for outcome in run.outcomes],
+        }
+        for endpoint, run in zip(endpoints, runs, strict=True)
+    ]
 
 
 def describe_workload(workload: Workload) -> dict[str, str]:
@@ -66,13 +79,45 @@ def describe_workload(workload: Workload) -> dict[str, str]:
 
 
 async def drive(
-    endpoint: Endpoint, workload: Workload, measurement: Measurement, watch: Watch, title: str
-) -> Run:
-    """The load itself."""
-    client = Client(endpoint, timeout_s=measurement.timeout_s)
-    load = Load(client, workload, measurement.limits)
+    endpoints: Sequence[Endpoint],
+    workload: Workload,
+    rate: float,
+    measurement: Measurement,
+    watch: Watch = unwatched,
+) -> list[Run]:
+    """The loads themselves."""
+    clients = [
+        Client(each, timeout_s=measurement.timeout_s, needs_done=measurement.needs_done)
+        for each in endpoints
+    ]
+    loads = [Load(client, workload, measurement.limits) for client in clients]
+    titles = [f"{endpoint.url} {rate:g}/s" for endpoint in endpoints]
     try:
-        async with watch(load, title):
-            return await load.drive()
+        async with watch(list(zip(titles, loads, strict=True))):
+            runs = await _drive_all(loads)
     finally:
-        client.close()
+        for client in clients:
+            client.close()
+    _share_client_cost(runs)
+    return runs
+
+
+async def _drive_all(loads: Sequence[Load]) -> list[Run]:
+    """A cancellation ends every load early, each with a report."""
+    tasks = [asyncio.create_task(load.drive()) for load in loads]
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return [task.result() for task in tasks]
+
+
+def _share_client_cost(runs: Sequence[Run]) -> None:
+    """CPU time is of the process, which serves all runs: each token costs the same."""
+    tokens = [sum(o.timeline.output_tokens for o in run.outcomes) for run in runs]
+    for run, own in zip(runs, tokens, strict=True):
+        if run.cost is not None and run.cost.cpu_us_per_token is not None:
+            per_token = run.cost.cpu_us_per_token * own / sum(tokens)
+            run.cost = replace(run.cost, cpu_us_per_token=per_token)

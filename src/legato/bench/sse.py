@@ -20,6 +20,8 @@ class EventSplitter:
         if not data:
             return []
         if not (self._rest or self._data or self._skip_newline) and _is_plain(data):
+            if data.count(b"\n") == 2:
+                return [data[5:-2].removeprefix(b" ")]
             return [event[5:].removeprefix(b" ") for event in data[:-2].split(b"\n\n")]
         return self._feed_lines(data)
 

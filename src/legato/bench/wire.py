@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 MAX_HEAD = 65_536
+MAX_PLAIN_SIZE_LINE = 10  # hexadecimal digits and the line's end
 
 
 class HttpError(ValueError):
@@ -45,6 +46,11 @@ class ResponseParser:
         """The connection has closed, which ends a body that has no other end."""
         if isinstance(self._body, CountedBody) and self._body.missing is None:
             self.ended = True
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the head is in, and the body is in chunks."""
+        return isinstance(self._body, ChunkedBody)
 
     @property
     def reusable(self) -> bool:
@@ -99,6 +105,10 @@ class ChunkedBody:
 
     def feed(self, data: bytes) -> bytes:
         """The content of the chunks."""
+        if not (self._rest or self._missing or self._in_trailer):
+            content = _one_chunk(data)
+            if content is not None:
+                return content
         data = self._rest + data
         self._rest = b""
         pieces = []
@@ -136,6 +146,15 @@ class ChunkedBody:
             raise HttpError(f"not the size of a chunk: {line[:40]!r}")
         self._missing = size + 2 if size else 0
         self._in_trailer = not size
+
+
+def _one_chunk(data: bytes) -> bytes | None:
+    """The content of `data` where it is one whole chunk, as nearly always in a stream."""
+    start = data.find(b"\r\n", 0, MAX_PLAIN_SIZE_LINE) + 2
+    size = len(data) - start - 2
+    if start < 3 or size < 1 or data[: start - 2].lower().lstrip(b"0") != b"%x" % size:
+        return None
+    return data[start:-2] if data.endswith(b"\r\n") else None
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:

@@ -26,14 +26,14 @@ def fluid_token_rate(
     Failed requests keep nothing. None where no rate above 0.01 tokens/s will do. Found by
     bisection in whole µs, which takes the index as monotone in D_d.
     """
-    needed = share * (len(timelines) + failed)
+    requests = len(timelines) + failed
 
     def enough(decode_us: int) -> bool:
         kept = sum(
             fluidity(t.gaps_ns(), Deadlines(prefill_ns(t), decode_us * 1000)).index >= index
             for t in timelines
         )
-        return bool(timelines) and kept >= needed
+        return bool(timelines) and kept / requests >= share
 
     low, high = 0, SLOWEST_NS // 1000
     if not enough(high):

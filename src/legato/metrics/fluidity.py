@@ -45,12 +45,12 @@ class Fluidity:
     @property
     def index(self) -> float:
         """Fluidity-index, 0..1: 1 − missed/total."""
-        return 1 - self.missed / self.total
+        return (self.total - self.missed) / self.total
 
     @property
     def on_time_fraction(self) -> float:
         """Share of tokens that met their deadline, 0..1; hides how long a stall was."""
-        return 1 - self.late_tokens / self.tokens
+        return (self.tokens - self.late_tokens) / self.tokens
 
 
 def fluidity(gaps_ns: Sequence[int], deadlines: Deadlines) -> Fluidity:

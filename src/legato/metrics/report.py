@@ -19,7 +19,8 @@ class Report:
     """Latency, fluidity and throughput over a window. Times in seconds, rates per second.
 
     Failures are counted, never averaged away: `requests` includes them, the distributions cover
-    the others, and each distribution states its own count. None means nothing to measure.
+    the others, and each distribution states its own count. Goodput is the rate of requests that
+    were fluid. None means nothing to measure.
     """
 
     requests: int
@@ -28,7 +29,9 @@ class Report:
     input_tokens: int
     output_tokens: int
     requests_per_s: float
+    input_tokens_per_s: float
     output_tokens_per_s: float
+    seconds_per_token: float | None
     ttft_s: Distribution | None
     tbt_s: Distribution | None
     tpot_s: Distribution | None
@@ -37,6 +40,7 @@ class Report:
     fluidity_index: Distribution | None
     on_time_fraction: float | None
     fluid_fraction: float | None
+    goodput_per_s: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, numbers and None."""
@@ -63,17 +67,22 @@ def summarize(
         raise ValueError(f"a window has a positive length, not {window_ns} ns")
     done = [timeline for timeline in timelines if timeline.stamps_ns]
     requests = len(timelines) + failed
+    window_s = window_ns / NS_PER_SECOND
+    input_tokens = sum(timeline.prompt_tokens for timeline in done)
     output_tokens = sum(timeline.output_tokens for timeline in done)
     scores = [fluidity(t.gaps_ns(), deadlines(t)) for t in done] if deadlines else []
+    fluid = _fluid(scores, requests, fluid_enough)
     tpots = [tpot for timeline in done if (tpot := latency.tpot_ns(timeline)) is not None]
     return Report(
         requests=requests,
         failed=requests - len(done),
-        window_s=window_ns / NS_PER_SECOND,
-        input_tokens=sum(timeline.prompt_tokens for timeline in done),
+        window_s=window_s,
+        input_tokens=input_tokens,
         output_tokens=output_tokens,
-        requests_per_s=len(done) * NS_PER_SECOND / window_ns,
-        output_tokens_per_s=output_tokens * NS_PER_SECOND / window_ns,
+        requests_per_s=len(done) / window_s,
+        input_tokens_per_s=input_tokens / window_s,
+        output_tokens_per_s=output_tokens / window_s,
+        seconds_per_token=window_s / output_tokens if output_tokens else None,
         ttft_s=_seconds([latency.ttft_ns(timeline) for timeline in done]),
         tbt_s=_seconds([gap for timeline in done for gap in latency.tbt_ns(timeline)]),
         tpot_s=_seconds(tpots),
@@ -81,7 +90,8 @@ def summarize(
         normalized_latency_s=_seconds([latency.normalized_latency_ns(t) for t in done]),
         fluidity_index=Distribution.of([score.index for score in scores]),
         on_time_fraction=_on_time(scores),
-        fluid_fraction=_fluid(scores, requests, fluid_enough),
+        fluid_fraction=fluid,
+        goodput_per_s=None if fluid is None else fluid * requests / window_s,
     )
 
 

@@ -43,7 +43,11 @@ def bench_capacity(
     endpoint = asking.endpoint(url)
     objectives = promise.objectives()
     measurement = Measurement(
-        objectives, paying.price(), Limits(duration_s=duration), asking.timeout
+        objectives,
+        paying.price(),
+        Limits(duration_s=duration),
+        asking.timeout,
+        asking.require_done,
     )
     search = Search(
         start=start,
@@ -57,7 +61,7 @@ def bench_capacity(
 
     def trial(rate: float, number: int) -> tuple[int, int] | None:
         workload = stream.workload(rate, trial=len(documents))
-        document = measure(endpoint, workload, rate, measurement, watched)
+        (document,) = measure([endpoint], workload, rate, measurement, watched)
         documents.append(document)
         figures = document["figures"]
         if figures["interrupted"]:

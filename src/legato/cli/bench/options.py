@@ -29,6 +29,7 @@ class EndpointOptions:
         key_variable: environment variable that holds the API key.
         extra: JSON object with further fields of every request, such as '{"ignore_eos": true}'.
         timeout: a request without a complete answer after this many seconds has failed.
+        require_done: an answer that does not end with [DONE] has failed, as OpenAI has it.
     """
 
     api: str = "chat"
@@ -36,6 +37,7 @@ class EndpointOptions:
     key_variable: str = "OPENAI_API_KEY"
     extra: str = "{}"
     timeout: float = 120.0
+    require_done: bool = True
 
     def endpoint(self, url: str) -> Endpoint:
         """The endpoint at `url`."""
@@ -67,7 +69,8 @@ class WorkloadOptions:
     """What to ask, and when.
 
     Attributes:
-        arrivals: poisson, constant, gamma:CV, trace:FILE (timestamps in s) or closed:USERS.
+        arrivals: poisson, constant, gamma:CV, closed:USERS, or trace:FILE with a timestamp in
+            seconds a line (in a .jsonl file the field timestamp).
         prompt_length: words: N, uniform:LOW-HIGH, lognormal:MEAN,SIGMA or file:JSONL
             (its field prompt_length).
         output_length: tokens, given likewise (field output_length).
@@ -143,11 +146,15 @@ class PriceOptions:
 
     Attributes:
         price_per_hour: of the machine.
+        watts: power that the machine draws.
+        price_per_kwh: of the energy, where the hour does not include it.
         price_in: of a million input tokens of an API.
         price_out: of a million output tokens of an API.
     """
 
     price_per_hour: float = 0.0
+    watts: float = 0.0
+    price_per_kwh: float = 0.0
     price_in: float = 0.0
     price_out: float = 0.0
 
@@ -155,10 +162,11 @@ class PriceOptions:
         """None where nothing was said."""
         from legato.metrics.price import MachinePrice, PriceList
 
-        if self.price_per_hour and (self.price_in or self.price_out):
-            raise LegatoError("give --price-per-hour or --price-in and --price-out, not both")
-        if self.price_per_hour:
-            return MachinePrice(self.price_per_hour)
+        machine = MachinePrice(self.price_per_hour, self.watts, self.price_per_kwh)
+        if machine.total_per_hour and (self.price_in or self.price_out):
+            raise LegatoError("give the price of a machine or --price-in and --price-out, not both")
+        if machine.total_per_hour:
+            return machine
         if self.price_in or self.price_out:
             return PriceList(self.price_in, self.price_out)
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,10 +31,15 @@ def bench_serve(
     duration: Annotated[float, typer.Option(help="Seconds of arrivals; 0: no limit.")] = 60.0,
     requests: Annotated[int, typer.Option(min=0, help="Conversations; 0: no limit.")] = 0,
     warmup: Annotated[float, typer.Option(min=0, help="First seconds, not measured.")] = 0.0,
+    together: Annotated[bool, typer.Option("--together", help="All endpoints at once.")] = False,
     json_file: JsonOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Put a stream of requests on each endpoint, one after the other, and report."""
+    """Put a stream of requests on each endpoint and report.
+
+    Endpoints take their turns, so that those on one machine do not disturb each other; with
+    --together all get the same stream at the same time.
+    """
     from legato.bench.load import FOREVER, Limits
     from legato.bench.serve import Measurement, measure
     from legato.cli.bench.output import parse_numbers, publish
@@ -43,15 +48,18 @@ def bench_serve(
     limits = Limits(
         duration_s=duration or FOREVER, conversations=requests or FOREVER, warmup_s=warmup
     )
-    measurement = Measurement(promise.objectives(), paying.price(), limits, asking.timeout)
+    measurement = Measurement(
+        promise.objectives(), paying.price(), limits, asking.timeout, asking.require_done
+    )
     rates = parse_numbers(rate, "--rate")
-    documents = []
-    for url in urls:
-        endpoint = asking.endpoint(url)
+    endpoints = [asking.endpoint(url) for url in urls]
+    groups = [endpoints] if together else [[endpoint] for endpoint in endpoints]
+    documents: list[dict[str, Any]] = []
+    for group in groups:
         for number, each in enumerate(rates):
             workload = stream.workload(each, trial=number)
-            document = measure(endpoint, workload, each, measurement, watched)
-            documents.append(document)
-            if document["figures"]["interrupted"]:
+            measured = measure(group, workload, each, measurement, watched)
+            documents += measured
+            if measured[0]["figures"]["interrupted"]:
                 break
     publish(documents, json_file, html)

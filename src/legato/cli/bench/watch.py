@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from legato.bench.load import Load
+from legato.bench.serve import Watched
 from legato.metrics import latency
 from legato.metrics.latency import NS_PER_SECOND, percentile
 
@@ -17,12 +18,12 @@ RECENT = 50  # answers that the live figures cover
 
 
 @asynccontextmanager
-async def watched(load: Load, title: str) -> AsyncIterator[None]:
-    """Show `load` while the body runs; silent where standard error is not a terminal."""
+async def watched(loads: Watched) -> AsyncIterator[None]:
+    """Show `loads` while the body runs; silent where standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield
         return
-    watcher = asyncio.create_task(_watch(load, title))
+    watcher = asyncio.create_task(_watch(loads))
     try:
         yield
     finally:
@@ -32,9 +33,10 @@ async def watched(load: Load, title: str) -> AsyncIterator[None]:
         sys.stderr.write("\r\x1b[K")
 
 
-async def _watch(load: Load, title: str) -> None:
+async def _watch(loads: Watched) -> None:
     while True:
-        sys.stderr.write(f"\r\x1b[K{title} {describe(load)}")
+        line = " | ".join(f"{title} {describe(load)}" for title, load in loads)
+        sys.stderr.write(f"\r\x1b[K{line}")
         sys.stderr.flush()
         await asyncio.sleep(EVERY_S)
 
