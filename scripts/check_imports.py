@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "runner": {*BASE, "backends", "scheduler", "kvcache", "program", "sampling_slots"},
     "step_times": {*BASE, "cost", "program", "scheduler"},
     "live_requests": {*BASE, "scheduler"},
-    "scoring": {*BASE, "backends", "kvcache", "runner"},
+    "scoring": {*BASE, "backends", "kvcache"},
     "engine": {
         *BASE,
         "backends",
@@ -47,7 +47,8 @@ ALLOWED: dict[str, set[str]] = {
         "step_times",
         "validate",
     },
-    "async_engine": {*BASE, "engine"},
+    "engine_jobs": {*BASE, "engine"},
+    "async_engine": {*BASE, "engine", "engine_jobs"},
     "assemble": {*BASE, "backends", "cost", "engine", "kvcache", "models", "program", "text"},
     "llm": {*BASE, "assemble", "backends", "completion", "engine", "kvcache", "text", "validate"},
     "metrics": {"errors", "core"},

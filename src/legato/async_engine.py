@@ -12,10 +12,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from legato.clock import Clock
 from legato.core import Request, TokenEvent
 from legato.engine import Engine, EngineStats
+from legato.engine_jobs import EngineJobs, Job
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
 
 RETRY_AFTER_S = 1.0
@@ -87,6 +89,7 @@ class AsyncEngine:
         self._inbox: list[Request | _Cancel] = []
         self._streams: dict[str, _Stream] = {}
         self._leaving: set[str] = set()  # nobody listens, but the engine may still have events
+        self._jobs = EngineJobs()
         self._num_waiting = 0
         self._closed: str | None = "the engine has not been started"
         self._stopping = False
@@ -122,6 +125,20 @@ class AsyncEngine:
         finally:
             if unfinished:
                 self._leave(request.id, stream)
+
+    async def compute(self, job: Job) -> list[Any]:
+        """What `job`, given the engine, yields; computed piece by piece between the steps.
+
+        Raises what the job raises, OverloadedError where too many wait, EngineStoppedError.
+        """
+        with self._changed:
+            self._check_open(len(self._jobs))
+            pending = self._jobs.add(job)
+            self._changed.notify_all()
+        try:
+            return await pending.future
+        finally:
+            pending.is_wanted = False
 
     def cancel(self, request_id: str, index: int | None = None) -> None:
         """End a request, or one of its samples; its stream gets the CANCELLED events."""
@@ -160,20 +177,23 @@ class AsyncEngine:
         self._engine.check(request)
         stream = _Stream(asyncio.get_running_loop(), request.params.n)
         with self._changed:
-            if self._closed is not None:
-                raise EngineStoppedError(self._closed)
+            self._check_open(self._num_waiting)
             if request.id in self._streams or request.id in self._leaving:
                 raise InvalidRequestError(f"a live request has the id {request.id!r}", "id")
-            if self._num_waiting >= self._max_waiting:
-                raise OverloadedError(
-                    f"{self._num_waiting} requests are waiting already; try again later",
-                    RETRY_AFTER_S,
-                )
             self._num_waiting += 1
             self._streams[request.id] = stream
             self._inbox.append(request)
             self._changed.notify_all()
         return stream
+
+    def _check_open(self, num_waiting: int) -> None:
+        """Refuse what comes after the end, and beyond what may wait."""
+        if self._closed is not None:
+            raise EngineStoppedError(self._closed)
+        if num_waiting >= self._max_waiting:
+            raise OverloadedError(
+                f"{num_waiting} requests are waiting already; try again later", RETRY_AFTER_S
+            )
 
     def _leave(self, request_id: str, stream: _Stream) -> None:
         """The consumer of `stream` has gone before its end."""
@@ -202,6 +222,7 @@ class AsyncEngine:
                     self._apply(message)
                 self._hand_over(self._engine.step())
                 self._forget_cancelled(messages)
+                self._jobs.advance(self._engine)
         except BaseException as error:
             _log.exception("the engine thread failed")
             reason = f"the engine failed ({type(error).__name__})"
@@ -212,12 +233,15 @@ class AsyncEngine:
     def _receive(self) -> list[Request | _Cancel] | None:
         """Wait for something to do; what came in, or None to stop."""
         with self._changed:
-            self._idle = not (self._inbox or self._engine.has_work)
-            self._changed.wait_for(lambda: self._stopping or self._inbox or self._engine.has_work)
+            self._idle = not self._is_due()
+            self._changed.wait_for(lambda: self._stopping or self._is_due())
             self._progress_ns = self._clock.now_ns()
             self._idle = False
             messages, self._inbox = self._inbox, []
             return None if self._stopping else messages
+
+    def _is_due(self) -> bool:
+        return bool(self._inbox or self._jobs) or self._engine.has_work
 
     def _apply(self, message: Request | _Cancel) -> None:
         if isinstance(message, _Cancel):
@@ -277,6 +301,7 @@ class AsyncEngine:
             if self._closed is None:
                 self._closed = reason
             streams, self._streams = self._streams, {}
+            self._jobs.end(EngineStoppedError(reason))
             self._changed.notify_all()
         for stream in streams.values():
             _call(stream.loop, partial(stream.queue.put_nowait, EngineStoppedError(reason)))

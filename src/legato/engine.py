@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as List
 
 import numpy as np
@@ -24,7 +24,7 @@ from legato.scheduler.events import end_event
 from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence, make_samples
 from legato.scheduler.stats import EngineStats as EngineStats
-from legato.scoring import MAX_LOGITS_BYTES, RowsOf, score
+from legato.scoring import MAX_LOGITS_BYTES, ROWS_BESIDE, RowsOf, score
 from legato.step_times import StepTimes, split_ns
 from legato.validate import check_context, check_request, check_token_ids
 
@@ -150,17 +150,29 @@ class Engine:
             InvalidRequestError: no tokens, an id out of range, or more than the context.
             CapacityError: live requests leave too few blocks.
         """
-        return self._score(token_ids, self._runner.logits, MAX_LOGITS_BYTES // self.vocab_size // 4)
+        return np.concatenate(list(self.logits_chunks(token_ids)))
 
     def hidden(self, token_ids: List[int]) -> F32:
         """Hidden states f32 [len, dim] after the last norm, otherwise like `logits`."""
+        return np.concatenate(list(self.hidden_chunks(token_ids)))
+
+    def logits_chunks(self, token_ids: List[int]) -> Iterator[F32]:
+        """`logits` in chunks of rows, in order; steps may be taken in between.
+
+        Only one such iterator may be open at a time. See `scoring.score`.
+        """
+        most = max(1, MAX_LOGITS_BYTES // (4 * self.vocab_size))
+        return self._score(token_ids, self._runner.logits, most)
+
+    def hidden_chunks(self, token_ids: List[int]) -> Iterator[F32]:
+        """`hidden` in chunks, otherwise like `logits_chunks`."""
         return self._score(token_ids, self._runner.hidden, self._config.max_batch_tokens)
 
-    def _score(self, token_ids: List[int], rows_of: RowsOf, limit: int) -> F32:
+    def _score(self, token_ids: List[int], rows_of: RowsOf, most: int) -> Iterator[F32]:
         tokens = self._scored_tokens(token_ids)
-        return score(
-            tokens, rows_of, self._cache, max(1, min(limit, self._config.max_batch_tokens))
-        )
+        alone = min(most, self._config.max_batch_tokens)
+        beside = min(alone, ROWS_BESIDE)
+        return score(tokens, self._cache, rows_of, lambda: beside if self.has_work else alone)
 
     def stats(self) -> EngineStats:
         """Figures as of now."""
