@@ -44,6 +44,14 @@ struct Input {
   Needs needs;
 };
 
+Matrix rows_of(const Matrix& all, Range rows) {
+  return {all.row(rows.first), rows.last - rows.first, all.width, all.stride};
+}
+
+Range tile_rows(int64_t rows, int64_t tile) {
+  return {tile * kTileRows, std::min(rows, (tile + 1) * kTileRows)};
+}
+
 void prepare_row(const StepContext& c, const Input& input, const Matrix& in, const Prepared& out,
                  int64_t t) {
   const float* x = in.row(t);
@@ -58,35 +66,58 @@ void prepare_row(const StepContext& c, const Input& input, const Matrix& in, con
   }
 }
 
-// Few rows cost less to prepare on every thread than a barrier does; many are shared.
-Prepared prepare(const StepContext& c, Worker& worker, const Input& input) {
-  const Matrix in = c.buffer(input.buffer);
-  Prepared prepared;
-  if (in.rows <= StepMemory::kPrivateRows) {
-    prepared = c.memory.own(worker.index(), in.rows, in.width);
-    for (int64_t t = 0; t < in.rows; ++t) prepare_row(c, input, in, prepared, t);
-  } else {
-    prepared = c.memory.shared(in.rows, in.width);
-    // Whole tiles: two threads would fight for the lines that the rows of a tile share.
-    worker.share(divide_up(in.rows, kTileRows), [&](int64_t tile) {
-      const int64_t end = std::min(in.rows, (tile + 1) * kTileRows);
-      for (int64_t t = tile * kTileRows; t < end; ++t) prepare_row(c, input, in, prepared, t);
-    });
-  }
+// Rows of a step, and the forms in which linears read these rows alone.
+struct Ready {
+  Prepared as;
+  Range rows;
+};
+
+// At most a tile of rows, by and for one thread.
+Ready prepare_own(const StepContext& c, int thread, const Input& input, Range rows) {
+  const Matrix in = rows_of(c.buffer(input.buffer), rows);
+  Prepared prepared = c.memory.own(thread, in.rows, in.width);
+  for (int64_t t = 0; t < in.rows; ++t) prepare_row(c, input, in, prepared, t);
   if (!input.norm) prepared.f32 = in;
-  return prepared;
+  return {prepared, rows};
 }
 
-LinearCall linear_call(const StepContext& c, const Projection& part, const Prepared& input) {
-  const Matrix out = c.buffer(part.out);
+// All rows. Few cost less to prepare on every thread than a barrier does; many are shared.
+Ready prepare(const StepContext& c, Worker& worker, const Input& input) {
+  const Matrix in = c.buffer(input.buffer);
+  if (in.rows <= StepMemory::kPrivateRows) {
+    return prepare_own(c, worker.index(), input, {0, in.rows});
+  }
+  Prepared prepared = c.memory.shared(in.rows, in.width);
+  // Whole tiles: two threads would fight for the lines that the rows of a tile share.
+  worker.share(divide_up(in.rows, kTileRows), [&](int64_t tile) {
+    const auto [first, last] = tile_rows(in.rows, tile);
+    for (int64_t t = first; t < last; ++t) prepare_row(c, input, in, prepared, t);
+  });
+  if (!input.norm) prepared.f32 = in;
+  return {prepared, {0, in.rows}};
+}
+
+// The int8 rows that a GatedLinear left for columns of a weight.
+Ready handed_over(const StepContext& c, Range rows, int64_t columns) {
+  return {{c.memory.handover() + quantised_bytes(rows.first, columns), {}}, rows};
+}
+
+// Where there are many rows, a thread takes a tile through the whole stage: what it prepares and
+// reads again and again stays in its cache, while the weights pass by once a tile.
+bool by_tiles(int64_t rows, const Worker& worker) {
+  return divide_up(rows, kTileRows) >= kChunksPerThread * worker.threads();
+}
+
+LinearCall linear_call(const StepContext& c, const Projection& part, const Ready& input) {
+  const Matrix out = rows_of(c.buffer(part.out), input.rows);
   LinearCall call{};
   call.weight = &c.packed[part.weight];
-  call.quantised = input.quantised;
-  call.x = input.f32.data;
-  call.x_stride = input.f32.stride;
+  call.quantised = input.as.quantised;
+  call.x = input.as.f32.data;
+  call.x_stride = input.as.f32.stride;
   call.m = out.rows;
   call.bias = c.vector(part.bias);
-  call.addend = part.addend == kNone ? nullptr : c.buffer(part.addend).data;
+  call.addend = part.addend == kNone ? nullptr : c.buffer(part.addend).row(input.rows.first);
   call.out = out.data;
   call.out_stride = out.stride;
   return call;
@@ -122,34 +153,61 @@ struct Piece {
 };
 
 // One weight's part of a piece, into a compact matrix.
-void multiply_piece(const StepContext& c, int32_t weight, const Prepared& input, int64_t m,
-                    const Piece& piece, float* tile) {
+void multiply_piece(const StepContext& c, int32_t weight, const Ready& input, const Piece& piece,
+                    float* tile) {
+  const int64_t first = piece.rows.first - input.rows.first;
   LinearCall call{};
   call.weight = &c.packed[weight];
-  call.quantised = input.quantised;
-  call.x = input.f32.data;
-  call.x_stride = input.f32.stride;
-  call.m = m;
+  call.quantised = input.as.quantised;
+  call.x = input.as.f32.data;
+  call.x_stride = input.as.f32.stride;
+  call.m = input.rows.last - input.rows.first;
   call.out_stride = piece.width();
   // The kernel addresses outputs by their row and column.
-  call.out = tile - piece.rows.first * call.out_stride - piece.columns.first;
-  call.first_row = piece.rows.first;
-  call.last_row = piece.rows.last;
+  call.out = tile - first * call.out_stride - piece.columns.first;
+  call.first_row = first;
+  call.last_row = piece.rows.last - input.rows.first;
   linear(c.simd, call, piece.columns.first / kPanelRows, piece.columns.last / kPanelRows);
 }
 
-void gated_piece(const StepContext& c, const GatedLinear& op, const Prepared& input, int thread,
-                 int64_t m, const Piece& piece) {
+void gated_piece(const StepContext& c, const GatedLinear& op, const Ready& input, int thread,
+                 const Piece& piece) {
   float *gate = c.memory.tile(thread, 0), *up = c.memory.tile(thread, 1);
-  multiply_piece(c, op.gate, input, m, piece, gate);
-  multiply_piece(c, op.up, input, m, piece, up);
+  multiply_piece(c, op.gate, input, piece, gate);
+  multiply_piece(c, op.up, input, piece, up);
   const auto [first, last] = piece.rows;
   c.ops.gated(op.activation, gate, up, (last - first) * piece.width(), gate);
   for (int64_t t = first; t < last; ++t) {
     const float* row = gate + (t - first) * piece.width() - piece.columns.first;
-    quantise_row(c.simd, c.precision, row, t, piece.columns.first, piece.columns.last, m,
-                 c.packed[op.gate].rows, c.memory.handover());
+    quantise_row(c.simd, c.precision, row, t, piece.columns.first, piece.columns.last,
+                 c.buffer(op.input).rows, c.packed[op.gate].rows, c.memory.handover());
   }
+}
+
+// All panels of a Linear, a tile of rows at a time.
+void linear_tiles(const StepContext& c, Worker& worker, const Linear& op,
+                  const PartPanels& panels, const Input& input) {
+  const int64_t rows = c.buffer(op.parts.front().out).rows;
+  worker.share(divide_up(rows, kTileRows), [&](int64_t tile) {
+    const Range range = tile_rows(rows, tile);
+    const Ready ready = op.input == kNone ? handed_over(c, range, input.columns)
+                                          : prepare_own(c, worker.index(), input, range);
+    panels.visit({0, panels.total()}, [&](const Projection& part, Range all) {
+      linear(c.simd, linear_call(c, part, ready), all.first, all.last);
+    });
+  });
+}
+
+// All columns of a GatedLinear, a tile of rows at a time.
+void gated_tiles(const StepContext& c, Worker& worker, const GatedLinear& op, const Input& input) {
+  const int64_t rows = c.buffer(op.input).rows, columns = c.packed[op.gate].rows;
+  worker.share(divide_up(rows, kTileRows), [&](int64_t tile) {
+    const Ready ready = prepare_own(c, worker.index(), input, tile_rows(rows, tile));
+    for (int64_t first = 0; first < columns; first += StepMemory::kTileColumns) {
+      const Range strip{first, std::min(columns, first + StepMemory::kTileColumns)};
+      gated_piece(c, op, ready, worker.index(), {ready.rows, strip});
+    }
+  });
 }
 
 }  // namespace
@@ -162,18 +220,18 @@ void linear_stage(const StepContext& c, Worker& worker, const Linear& op) {
   const int64_t rows = c.buffer(op.parts.front().out).rows;
   if (rows == 0) return;
   const PartPanels panels{c, op.parts};
+  Needs needs;
+  for (const Projection& part : op.parts) needs.add(c.packed[part.weight].format);
+  const Input source{op.input, op.norm, c.packed[op.parts.front().weight].columns, needs};
+  if (by_tiles(rows, worker)) return linear_tiles(c, worker, op, panels, source);
   const int64_t total = panels.total();
   const int64_t items = std::min(total, kChunksPerThread * worker.threads());
   const Range mine = cut(total, items, worker.first_item(items));
   panels.visit({mine.first, mine.first + 1}, [&](const Projection& part, Range range) {
     prefetch(c.packed[part.weight], range.first);
   });
-  Prepared input{c.memory.handover(), {}};
-  if (op.input != kNone) {
-    Needs needs;
-    for (const Projection& part : op.parts) needs.add(c.packed[part.weight].format);
-    input = prepare(c, worker, {op.input, op.norm, c.buffer(op.input).width, needs});
-  }
+  const Ready input = op.input == kNone ? handed_over(c, {0, rows}, source.columns)
+                                        : prepare(c, worker, source);
   worker.share(items, [&](int64_t item) {
     panels.visit(cut(total, items, item), [&](const Projection& part, Range range) {
       linear(c.simd, linear_call(c, part, input), range.first, range.last);
@@ -185,6 +243,11 @@ void gated_linear_stage(const StepContext& c, Worker& worker, const GatedLinear&
   const Matrix in = c.buffer(op.input);
   if (in.rows == 0) return;
   const PackedWeight &gate = c.packed[op.gate], &up = c.packed[op.up];
+  Needs needs;
+  needs.add(gate.format);
+  needs.add(up.format);
+  const Input source{op.input, op.norm, in.width, needs};
+  if (by_tiles(in.rows, worker)) return gated_tiles(c, worker, op, source);
   const int64_t blocks = gate.rows / kQuantBlock;
   const int64_t strips = divide_up(gate.rows, StepMemory::kTileColumns);
   const int64_t items = std::min(blocks, std::max(strips, kChunksPerThread * worker.threads()));
@@ -193,16 +256,12 @@ void gated_linear_stage(const StepContext& c, Worker& worker, const GatedLinear&
     prefetch(gate, mine * kQuantBlock / kPanelRows);
     prefetch(up, mine * kQuantBlock / kPanelRows);
   }
-  Needs needs;
-  needs.add(gate.format);
-  needs.add(up.format);
-  const Prepared input = prepare(c, worker, {op.input, op.norm, in.width, needs});
+  const Ready input = prepare(c, worker, source);
   worker.share(items, [&](int64_t item) {
     const auto [first, last] = cut(blocks, items, item);
     const Range columns{first * kQuantBlock, last * kQuantBlock};
-    for (int64_t row = 0; row < in.rows; row += kTileRows) {
-      const Range rows{row, std::min(in.rows, row + kTileRows)};
-      gated_piece(c, op, input, worker.index(), in.rows, {rows, columns});
+    for (int64_t tile = 0; tile < divide_up(in.rows, kTileRows); ++tile) {
+      gated_piece(c, op, input, worker.index(), {tile_rows(in.rows, tile), columns});
     }
   });
 }

@@ -92,6 +92,20 @@ def test_any_schedule_gives_the_same_bits(make_backend, data):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("weight_format", [WeightFormat.F32, WeightFormat.Q4_1])
+@pytest.mark.parametrize("name", ["gemma2", "qwen3"])
+def test_a_step_of_hundreds_of_rows_gives_the_bits_of_each_prompt_alone(
+    make_backend, name, weight_format
+):
+    """So many rows that a thread takes a tile of them through a whole stage."""
+    program, weights = model(name, weight_format)
+    backend = make_backend(program, weights)
+    prompts = random_prompts(64, 61, 50, 64)
+    expected = [alone(backend, program, prompt) for prompt in prompts]
+    for a, b in zip(scheduled(backend, program, prompts, []), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_threads_change_no_bit(make_backend):
     program, weights = model("gemma2", WeightFormat.Q5_1)
     prompt = random_prompts(60)[0]
