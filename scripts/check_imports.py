@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": {
         *BASE,
         "async_engine",
+        "engine_jobs",
         "assemble",
         "completion",
         "metrics",

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from legato.core import FinishReason, Request, TokenEvent, TokenLogprobs
 from legato.errors import InvalidRequestError
 from legato.server.service import Service, SourceStatus
@@ -67,6 +69,7 @@ class FakeSource:
     started_ns: int | None = None
     state: SourceStatus = field(default_factory=SourceStatus)
     requests: list[Request] = field(default_factory=list)
+    computed: list[tuple[int, ...]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     cancelled_samples: list[tuple[str, int]] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,6 +79,22 @@ class FakeSource:
 
     def status(self) -> SourceStatus:
         return self.state
+
+    async def embed(self, token_ids: Sequence[int], pooling: Any) -> Any:
+        await self._computed(token_ids)
+        vector = np.array([sum(token_ids) if pooling == "mean" else token_ids[-1], 1], np.float32)
+        return vector / np.linalg.norm(vector)
+
+    async def score(self, token_ids: Sequence[int], count: int) -> list[TokenLogprobs]:
+        await self._computed(token_ids)
+        return [logprobs_of(token, count) for token in token_ids[1:]]
+
+    async def _computed(self, token_ids: Sequence[int]) -> None:
+        self.computed.append(tuple(token_ids))
+        if self.refusal is not None:
+            raise self.refusal
+        if self.before is not None:
+            await self.before(0)
 
     async def generate(self, request: Request) -> AsyncIterator[TokenEvent]:
         self.requests.append(request)

@@ -103,3 +103,41 @@ def test_the_answer_tells_how_long_it_waited(source, started_ns, queue_ms):
     source.started_ns = started_ns
     answer = AsgiClient(create_app(service, ServerSettings())).post(PATH, {"prompt": "x"})
     assert answer.json()["legato"]["timing"]["queue_ms"] == queue_ms
+
+
+def test_echo_with_logprobs_scores_the_prompt(client):
+    body = {"prompt": "ab", "echo": True, "logprobs": 2, "max_tokens": 2}
+    choice = client.post(PATH, body).json()["choices"][0]
+    assert choice["text"] == "abHe"
+    logprobs = choice["logprobs"]
+    assert logprobs["tokens"] == ["<bos>", "a", "b", "H", "e"]
+    assert logprobs["text_offset"] == [0, 0, 1, 2, 3]
+    assert logprobs["token_logprobs"] == [None, -0.25, -0.25, -0.25, -0.25]
+    assert logprobs["top_logprobs"][0] is None
+    assert all(len(top) >= 2 for top in logprobs["top_logprobs"][1:])
+
+
+def test_a_stream_with_echo_and_logprobs_says_the_same(client):
+    body = {"prompt": ["ab", "é"], "echo": True, "logprobs": 0, "max_tokens": 3, "n": 2}
+    whole = client.post(PATH, body).json()["choices"]
+    events = client.post(PATH, {**body, "stream": True}).events()[:-1]
+    for choice in whole:
+        parts = [c for e in events for c in e["choices"] if c["index"] == choice["index"]]
+        assert "".join(part["text"] for part in parts) == choice["text"]
+        for key, values in choice["logprobs"].items():
+            assert [v for part in parts for v in part["logprobs"][key]] == values
+
+
+def test_a_prompt_can_be_scored_without_an_answer(client, source):
+    body = {"prompt": [[65, 66, 67]], "echo": True, "logprobs": 1, "max_tokens": 0}
+    choice = client.post(PATH, body).json()["choices"][0]
+    assert choice["text"] == "ABC"
+    assert len(choice["logprobs"]["tokens"]) == 3
+    assert source.requests == []
+
+
+def test_offsets_of_an_echo_of_split_characters_are_those_of_the_characters(client):
+    body = {"prompt": list("é!".encode()), "echo": True, "logprobs": 0, "max_tokens": 0}
+    choice = client.post(PATH, body).json()["choices"][0]
+    assert choice["text"] == "é!"
+    assert choice["logprobs"]["text_offset"] == [0, 0, 1]

@@ -197,7 +197,7 @@ def test_fields_that_contradict_each_other(client, extra, param):
 
 @pytest.mark.parametrize(
     ("extra", "param"),
-    [({"max_tokens": 0}, "max_tokens"), ({"echo": True, "logprobs": 0}, "echo")],
+    [({"max_tokens": 0}, "max_tokens"), ({"echo": True, "logprobs": 21}, "logprobs")],
 )
 def test_completions_fields_that_contradict_each_other(client, extra, param):
     answer = client.post(COMPLETIONS, {**BASES[COMPLETIONS], **extra})

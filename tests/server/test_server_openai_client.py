@@ -67,6 +67,13 @@ def test_streamed_responses(api):
         assert text == stream.get_final_response().output_text == "Hello, world"
 
 
+def test_embeddings(api):
+    answer = api.embeddings.create(model="tiny", input=["a", "b"])  # asks for base64 itself
+    assert len(answer.data) == 2
+    plain = api.embeddings.create(model="tiny", input="a", encoding_format="float")
+    assert answer.data[0].embedding == pytest.approx(plain.data[0].embedding)
+
+
 def test_models(api):
     assert [model.id for model in api.models.list()] == ["tiny"]
     assert api.models.retrieve("tiny").id == "tiny"

@@ -62,7 +62,7 @@ def test_an_unknown_model_is_not_found(client, path):
         ("GET", "/v1", 404),
         ("GET", "/v1/models/", 404),
         ("POST", "/v1/completions/", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/images/generations", 404),
         ("GET", "/%2e%2e/etc", 404),
         ("GET", "/v1/completions", 405),
         ("DELETE", "/v1/models", 405),

@@ -16,6 +16,7 @@ import legato
 from legato.errors import LegatoError
 from legato.metrics.prometheus import ServerMetrics
 from legato.server.calls import CallMiddleware
+from legato.server.embeddings import embedding_routes
 from legato.server.errors import ApiError, ErrorBody, to_api_error
 from legato.server.generate import generation_routes
 from legato.server.guard import GuardMiddleware
@@ -62,6 +63,7 @@ def create_app(
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.include_router(generation_routes(service, settings, metrics))
+    app.include_router(embedding_routes(service, settings, metrics))
     app.include_router(token_routes(service, settings))
     app.include_router(_model_routes(service, settings))
     app.include_router(_operation_routes(service, settings, lifecycle, metrics))

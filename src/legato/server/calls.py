@@ -24,12 +24,15 @@ from legato.server.respond import ClientGoneError
 from legato.server.tracing import CallObserver
 
 CALL = "legato.call"  # where the record lies in the ASGI scope
-GENERATING = {
+COMPUTING = {
     "/v1/chat/completions": Endpoint.CHAT,
     "/v1/completions": Endpoint.COMPLETIONS,
     "/v1/responses": Endpoint.RESPONSES,
+    "/v1/embeddings": Endpoint.EMBEDDINGS,
 }
-ENDPOINTS = {**GENERATING, "/tokenize": Endpoint.TOKENS, "/detokenize": Endpoint.TOKENS}
+"""What needs the engine."""
+
+ENDPOINTS = {**COMPUTING, "/tokenize": Endpoint.TOKENS, "/detokenize": Endpoint.TOKENS}
 _OPERATIONS = frozenset({"/health", "/ready", "/metrics", "/version", "/docs", "/openapi.json"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("legato.calls")

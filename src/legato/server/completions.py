@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from legato.server.answer import identity
-from legato.server.fields import PromptItem
+from legato.server.echo import Echo, echo_of
 from legato.server.generation import Generation, Piece
-from legato.server.openai_logprobs import completion_logprobs
 from legato.server.prepare import completion_requests
 from legato.server.protocol import CompletionRequest
 from legato.server.service import Service
@@ -16,10 +15,10 @@ from legato.server.shape import Choice, Shape, encode_text
 
 
 class CompletionShape(Shape):
-    """Text chunks; the last one of a choice has its finish reason. `echoes`: a text per choice."""
+    """Text chunks; the last one of a choice has its finish reason. `echoes`: one per choice."""
 
     def __init__(
-        self, body: CompletionRequest, generation: Generation, model: str, echoes: list[str]
+        self, body: CompletionRequest, generation: Generation, model: str, echoes: list[Echo]
     ) -> None:
         super().__init__(body, generation, identity("cmpl", "text_completion", model))
         self._echoes = echoes
@@ -28,14 +27,14 @@ class CompletionShape(Shape):
         """A choice of the JSON document."""
         return {
             "index": index,
-            "text": self._echoes[index] + choice.text,
-            "logprobs": completion_logprobs(choice.logprobs) if self.has_logprobs else None,
+            "text": self._echoes[index].text + choice.text,
+            "logprobs": self._echoes[index].before(choice.logprobs) if self.has_logprobs else None,
             "finish_reason": choice.finish_reason,
         }
 
     def chunks_of(self, piece: Piece, tail: str) -> str:
         """The event that carries `piece`."""
-        text = self._echoes[piece.choice] + piece.text if piece.first else piece.text
+        text = self._echoes[piece.choice].text + piece.text if piece.first else piece.text
         reason = "null" if piece.finish_reason is None else f'"{piece.finish_reason}"'
         rest = (
             f'"text": {encode_text(text)}, "logprobs": {self._logprobs(piece)}, '
@@ -46,18 +45,20 @@ class CompletionShape(Shape):
     def _logprobs(self, piece: Piece) -> str:
         if not self.has_logprobs:
             return "null"
-        return json.dumps(completion_logprobs(piece.logprobs))
+        echo = self._echoes[piece.choice]
+        before = echo if piece.first else Echo(echo.text)
+        return json.dumps(before.before(piece.logprobs))
 
 
 async def answer_completion(
     service: Service, body: CompletionRequest, model: str, arrival_ns: int
 ) -> CompletionShape:
     """The answer of `model` to `body`, not yet started."""
-    generation = Generation(service, await completion_requests(service, body), arrival_ns)
-    prompts = [_echo(service, item) if body.echo else "" for item in body.prompt]
-    echoes = [prompt for prompt in prompts for _ in range(body.wanted_samples)]
-    return CompletionShape(body, generation, model, echoes)
-
-
-def _echo(service: Service, item: PromptItem) -> str:
-    return item if isinstance(item, str) else service.tokenizer.decode(item)
+    requests = await completion_requests(service, body)
+    echoes = [Echo()] * len(requests)
+    if body.echo:
+        count = body.wanted_logprobs
+        prompts = zip(body.prompt, requests, strict=True)
+        echoes = [await echo_of(service, item, r.prompt, count) for item, r in prompts]
+    each = [echo for echo in echoes for _ in range(body.wanted_samples)]
+    return CompletionShape(body, Generation(service, requests, arrival_ns), model, each)

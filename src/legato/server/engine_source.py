@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
 
-from legato.async_engine import AsyncEngine, LiveStats
-from legato.core import Request, TokenEvent
+from legato.async_engine import RETRY_AFTER_S, AsyncEngine, LiveStats
+from legato.core import Request, TokenEvent, TokenLogprobs
+from legato.engine_jobs import Job
+from legato.errors import CapacityError, OverloadedError
 from legato.metrics.prometheus import EngineGauges, ServerMetrics
 from legato.server.service import SourceStatus
+from legato.server.text_scores import F32, Pooling, pooled, token_logprobs
 
 
 class EngineSource:
@@ -20,6 +23,25 @@ class EngineSource:
     def generate(self, request: Request) -> AsyncIterator[TokenEvent]:
         """The events of all samples; closing the iterator cancels the request."""
         return self._engine.generate(request)
+
+    async def embed(self, token_ids: Sequence[int], pooling: Pooling) -> F32:
+        """One vector f32 [dim] for a text."""
+        pieces = await self._compute(lambda e: pooled(e.hidden_chunks(token_ids), pooling))
+        vector: F32 = pieces[-1]
+        return vector
+
+    async def score(self, token_ids: Sequence[int], count: int) -> list[TokenLogprobs]:
+        """Log-probabilities of all tokens of a text but the first."""
+        pieces = await self._compute(
+            lambda e: token_logprobs(e.logits_chunks(token_ids), token_ids, count)
+        )
+        return [entry for piece in pieces for entry in piece]
+
+    async def _compute(self, job: Job) -> list[Any]:
+        try:
+            return await self._engine.compute(job)
+        except CapacityError as error:  # of the moment: `Engine` refuses what can never fit before
+            raise OverloadedError(str(error), RETRY_AFTER_S) from error
 
     def cancel(self, request_id: str, index: int) -> None:
         """End one sample."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
@@ -73,14 +73,14 @@ def parse_metadata(value: object) -> dict[str, str]:
     return value
 
 
-def parse_prompt(value: object) -> tuple[PromptItem, ...]:
+def parse_prompt(value: object, most: int) -> tuple[PromptItem, ...]:
     """Text, token ids, a list of texts, or a list of token id lists; none of them empty."""
     if isinstance(value, str) or (isinstance(value, list) and value and _is_number(value[0])):
         return (_prompt_item(value),)
     if not isinstance(value, list) or not value:
         raise ValueError("must be a text, token ids, or a list of either, and not empty")
-    if len(value) > MAX_PROMPTS:
-        raise ValueError(f"may hold at most {MAX_PROMPTS} prompts")
+    if len(value) > most:
+        raise ValueError(f"may hold at most {most} prompts")
     items = tuple(_prompt_item(item) for item in value)
     if len({type(item) for item in items}) > 1:
         raise ValueError("must not mix texts and token ids")
@@ -185,6 +185,13 @@ def _text_schema(*parts: dict[str, object]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": items}]})
 
 
+def prompt_schema(most: int) -> dict[str, Any]:
+    """What `parse_prompt` takes."""
+    kinds = (_TEXT, _IDS)
+    lists = [{"type": "array", "items": kind, "minItems": 1, "maxItems": most} for kind in kinds]
+    return {"anyOf": [*kinds, *lists]}
+
+
 _OUTPUT_PART = _part_schema(
     "output_text",
     annotations={"type": ["array", "null"], "maxItems": 0},
@@ -247,15 +254,6 @@ Metadata = Annotated[
 ]
 Prompt = Annotated[
     tuple[PromptItem, ...],
-    PlainValidator(parse_prompt),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                _TEXT,
-                _IDS,
-                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MAX_PROMPTS},
-                {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MAX_PROMPTS},
-            ]
-        }
-    ),
+    PlainValidator(lambda value: parse_prompt(value, MAX_PROMPTS)),
+    WithJsonSchema(prompt_schema(MAX_PROMPTS)),
 ]

@@ -12,7 +12,7 @@ from hashlib import sha256
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from legato.server.calls import GENERATING
+from legato.server.calls import COMPUTING
 from legato.server.errors import ApiError, unavailable
 from legato.server.lifecycle import Lifecycle
 from legato.server.settings import ServerSettings
@@ -53,7 +53,7 @@ class GuardMiddleware:
             raise ApiError(404, "there is nothing here but HTTP")
         elif (refusal := self._refusal(scope)) is not None:
             await refusal.response()(scope, receive, send)
-        elif scope["path"] in GENERATING and scope["method"] == "POST":
+        elif scope["path"] in COMPUTING and scope["method"] == "POST":
             await self._counted(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -65,7 +65,7 @@ class GuardMiddleware:
             headers = {"WWW-Authenticate": "Bearer"}
             message = "send a valid API key as Authorization: Bearer KEY"
             return ApiError(401, message, code="invalid_api_key", headers=headers)
-        if self._lifecycle.draining and scope["path"] in GENERATING:
+        if self._lifecycle.draining and scope["path"] in COMPUTING:
             refusal = unavailable("the server is shutting down", "shutting_down")
             refusal.headers["Connection"] = "close"
             return refusal

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from legato.server.embedding_request import EmbeddingRequest
 from legato.server.errors import ErrorBody
 from legato.server.protocol import ChatRequest, CompletionRequest
 from legato.server.response_models import ResponseEvent
@@ -20,6 +21,7 @@ BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
     "/v1/responses": ResponseRequest,
+    "/v1/embeddings": EmbeddingRequest,
     "/tokenize": TokenizeRequest,
     "/detokenize": DetokenizeRequest,
 }

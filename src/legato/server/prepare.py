@@ -34,7 +34,10 @@ async def response_request(service: Service, body: ResponseRequest) -> Request:
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
     """One request per prompt. Tokenises off the event loop."""
-    prompts = await asyncio.to_thread(lambda: [_prompt_ids(service, item) for item in body.prompt])
+    limit = service.max_context
+    prompts = await asyncio.to_thread(
+        lambda: [prompt_ids(service, item, "prompt", limit) for item in body.prompt]
+    )
     return [_request(service, body, prompt, "prompt") for prompt in prompts]
 
 
@@ -58,11 +61,15 @@ def chat_ids(service: Service, turns: Sequence[Mapping[str, str]], field: str) -
     return prompt.token_ids
 
 
-def _prompt_ids(service: Service, item: PromptItem) -> tuple[int, ...]:
-    if isinstance(item, str):
-        return text_prompt(service.tokenizer, item, service.max_context).token_ids
-    check_ids("prompt", item, service.tokenizer.vocab_size)
-    return item
+def prompt_ids(service: Service, item: PromptItem, field: str, limit: int) -> tuple[int, ...]:
+    """The token ids of a prompt in `field`; a text that surely has `limit` is refused unread."""
+    if not isinstance(item, str):
+        check_ids(field, item, service.tokenizer.vocab_size)
+        return item
+    try:
+        return text_prompt(service.tokenizer, item, limit).token_ids
+    except InvalidRequestError as error:
+        raise bad_request(str(error), field, error.code) from None
 
 
 def _request(service: Service, body: CallRequest, prompt: tuple[int, ...], field: str) -> Request:

@@ -184,7 +184,7 @@ class CompletionRequest(GenerationRequest):
         "max_tokens", DEFAULT_COMPLETION_TOKENS, "Most tokens; 0 needs echo.", ge=0
     )
     logprobs: int | None = ranged("logprobs", None, "Log-probabilities and alternatives per token.")
-    echo: bool = Field(False, description="The text starts with the prompt; not with logprobs.")
+    echo: bool = Field(False, description="The text starts with the prompt; so do its logprobs.")
 
     refused: ClassVar[frozenset[str]] = GenerationRequest.refused | {"suffix"}
 

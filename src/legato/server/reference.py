@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from legato.server.embedding_request import EmbeddingRequest
 from legato.server.protocol import (
     CallRequest,
     ChatRequest,
@@ -44,6 +45,7 @@ chunk.
 | `POST /v1/chat/completions` | continue a conversation |
 | `POST /v1/completions` | continue a text, or several |
 | `POST /v1/responses` | answer an input, in the form of OpenAI's newer API |
+| `POST /v1/embeddings` | vectors of length 1 from the last hidden states |
 | `POST /tokenize`, `POST /detokenize` | text or messages to token ids, and back |
 | `GET /v1/models`, `GET /v1/models/{id}` | what is served |
 | `GET /health` | progress of the engine; 503 when it has stopped or stalls. Needs no key |
@@ -73,6 +75,7 @@ def api_reference() -> str:
         _section("Fields of /v1/responses only", ResponseRequest, CallRequest),
         _section("Fields of an item of its input", InputItem),
         _section("Fields of its text", TextOptions),
+        _section("Fields of /v1/embeddings", EmbeddingRequest),
         _section("Fields of /tokenize", TokenizeRequest),
         _section("Fields of /detokenize", DetokenizeRequest),
     ]

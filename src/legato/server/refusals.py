@@ -112,8 +112,6 @@ def _echo(request: Strict) -> None:
         return
     if request.max_tokens == 0 and not request.echo:
         raise bad_request("max_tokens: 0 needs echo: true", "max_tokens")
-    if request.echo and request.logprobs is not None:
-        raise bad_request("echo together with logprobs is not supported yet", "echo")
 
 
 def _one_text(request: Strict) -> None:

@@ -101,11 +101,14 @@ class ChatChunkChoice(Answer):
 
 
 class CompletionLogprobs(Answer):
-    """Log-probabilities of a completions choice, one list entry per token."""
+    """Log-probabilities of a completions choice, one list entry per token.
+
+    Null for the first token of an echoed prompt, which nothing comes before.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
 
 
@@ -152,6 +155,30 @@ class Completion(Identified):
     choices: list[CompletionChoice]
     usage: Usage | None = None
     legato: Extension | None = None
+
+
+class Embedding(Answer):
+    """A vector of length 1; text where base64 was asked for."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(Answer):
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(Answer):
+    """The answer of /v1/embeddings, one vector per input."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
 
 
 class Tokenized(Answer):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from legato.clock import Clock, RealClock
-from legato.core import Request, TokenEvent
+from legato.core import Request, TokenEvent, TokenLogprobs
 from legato.metrics.prometheus import EngineGauges
+from legato.server.text_scores import F32, Pooling
 from legato.text.prompt import Renderer
 from legato.text.tokenizer import Tokenizer
 
@@ -30,6 +31,14 @@ class TokenSource(Protocol):
 
     def generate(self, request: Request) -> AsyncIterator[TokenEvent]:
         """The events of all `request.params.n` samples, each ending with a finish reason."""
+        ...
+
+    async def embed(self, token_ids: Sequence[int], pooling: Pooling) -> F32:
+        """One vector f32 [dim] of length 1 for a text; see `text_scores.pooled`."""
+        ...
+
+    async def score(self, token_ids: Sequence[int], count: int) -> list[TokenLogprobs]:
+        """Log-probabilities of all tokens of a text but the first; `count` alternatives each."""
         ...
 
     def cancel(self, request_id: str, index: int) -> None:

@@ -1,0 +1,88 @@
+"""POST /v1/embeddings: vectors of length 1 from the model's last hidden states."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from legato.errors import InvalidRequestError
+from legato.metrics.prometheus import ServerMetrics
+from legato.server.body import read_json
+from legato.server.calls import CALL
+from legato.server.embedding_request import EmbeddingRequest
+from legato.server.errors import bad_request
+from legato.server.models import chosen_model, served_names
+from legato.server.prepare import prompt_ids
+from legato.server.refusals import validate
+from legato.server.respond import json_response, until_disconnect
+from legato.server.responses import Embeddings
+from legato.server.service import Service
+from legato.server.settings import ServerSettings
+from legato.server.text_scores import F32
+
+
+def embedding_routes(
+    service: Service, settings: ServerSettings, metrics: ServerMetrics
+) -> APIRouter:
+    """/v1/embeddings."""
+    router = APIRouter()
+    served = served_names(service, settings)
+
+    @router.post("/v1/embeddings", response_model=Embeddings)
+    async def embeddings(request: Request) -> Response:
+        """Vectors for texts."""
+        body = validate(EmbeddingRequest, await read_json(request, settings))
+        name = chosen_model(body.model, served)
+        call = request.scope[CALL]
+        call.user, call.model = body.user, service.model
+
+        async def answer() -> Response:
+            inputs = await asyncio.to_thread(_inputs, service, body)
+            call.prompt_tokens = sum(map(len, inputs))
+            metrics.count_prompt(call.prompt_tokens, 0)
+            return json_response(await _document(service, body, name, inputs))
+
+        return await until_disconnect(request.receive, answer())
+
+    return router
+
+
+def _inputs(service: Service, body: EmbeddingRequest) -> list[tuple[int, ...]]:
+    """The token ids of every input; one may fill the whole context, as nothing follows it."""
+    inputs = [prompt_ids(service, item, "input", service.max_context + 1) for item in body.input]
+    longest = max(map(len, inputs))
+    if longest > service.max_context:
+        raise bad_request(
+            f"an input has {longest} tokens; the context holds {service.max_context}",
+            "input",
+            "context_length_exceeded",
+        )
+    return inputs
+
+
+async def _document(
+    service: Service, body: EmbeddingRequest, model: str, inputs: list[tuple[int, ...]]
+) -> dict[str, Any]:
+    data = []
+    for index, ids in enumerate(inputs):
+        try:
+            vector = await service.source.embed(ids, body.pooling)
+        except InvalidRequestError as error:
+            raise bad_request(str(error), "input", error.code) from None
+        encoded = _encoded(vector, body.encoding_format)
+        data.append({"object": "embedding", "index": index, "embedding": encoded})
+    tokens = sum(map(len, inputs))
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def _encoded(vector: F32, encoding: str) -> str | list[float]:
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    numbers: list[float] = vector.tolist()
+    return numbers
