@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "text"))
-
-from tiny_tokenizers import make_case
 from walks import Vocabulary
 
 from legato.constrain.compiler import GrammarCompiler
+from text.tiny_tokenizers import make_case
 
 
 @pytest.fixture(scope="session", params=["tiny_byte_bpe-gguf", "tiny_sentencepiece-gguf"])

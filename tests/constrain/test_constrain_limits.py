@@ -8,7 +8,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tiny_tokenizers import make_case
 
 from legato.clock import VirtualClock
 from legato.constrain import compiler as compiler_module
@@ -25,6 +24,7 @@ from legato.constrain.form import (
     regex,
 )
 from legato.errors import InvalidRequestError, OverloadedError
+from text.tiny_tokenizers import make_case
 
 
 def nested(levels: int) -> dict:

@@ -166,6 +166,8 @@ def test_openai_response_formats_become_forms():
     wrapped = {"name": "x", "schema": {"type": "string"}, "strict": True}
     form = from_response_format({"type": "json_schema", "json_schema": wrapped})
     assert form == json_schema({"type": "string"})
-    loose = from_response_format({"type": "json_schema", "json_schema": {"schema": {}}})
+    loose = from_response_format(
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+    )
     assert loose is not None
     assert not loose.strict

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from legato.constrain.compiler import GrammarCompiler
 from legato.core import FinishReason, Request, TokenEvent, TokenLogprobs
 from legato.errors import InvalidRequestError
 from legato.server.service import Service, SourceStatus
@@ -32,7 +33,9 @@ class ByteTokenizer:
     def special_spans(self, text: str) -> list[tuple[int, int]]:
         return []
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True
+    ) -> list[int]:
         return ([BOS] if add_special_tokens else []) + list(text.encode())
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
@@ -153,6 +156,7 @@ def make_service(source: FakeSource, **changes: Any) -> Service:
         "source": source,
         "tokenizer": ByteTokenizer(),
         "template": PlainTemplate(),
+        "grammars": GrammarCompiler(ByteTokenizer()),
         "max_context": 256,
         "created": 1_700_000_000,
     }

@@ -57,7 +57,6 @@ BAD_ON_BOTH = {
     "model": [5, "", [], "x" * 300],
     "best_of": [1, 2],
     "chat_template": ["{{ x }}"],
-    "guided_json": [{}],
     "prompt_embeds": ["gASV"],
 }
 BAD_ON_CHAT = {
@@ -185,7 +184,6 @@ def test_a_bad_message_is_refused_by_place(client, message, param):
         ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
         ({"min_tokens": 6, "max_tokens": 5}, "min_tokens"),
         ({"min_tokens": 300}, "min_tokens"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"modalities": ["audio"]}, "modalities[0]"),
         ({"stream": True, "stream_options": {"x": True}}, "stream_options.x"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import NoneType
 from typing import Any, NoReturn
 
 from legato.constrain.schema import check_schema
@@ -111,11 +113,33 @@ def from_response_format(value: Mapping[str, Any] | None) -> OutputForm | None:
     if value == {"type": "json_object"}:
         return json_object()
     wrapped = value.get("json_schema")
-    if value.keys() != {"type", "json_schema"} or not isinstance(wrapped, Mapping):
-        _refuse("response_format is text, json_object or json_schema with a schema", FORMAT)
-    if "schema" not in wrapped:
-        _refuse("response_format.json_schema has no schema", FORMAT)
-    return json_schema(wrapped["schema"], strict=wrapped.get("strict") is True)
+    if value != {"type": "json_schema", "json_schema": wrapped} or not isinstance(wrapped, Mapping):
+        _refuse("response_format is text, json_object, or json_schema with its json_schema", FORMAT)
+    return named_schema(wrapped)
+
+
+def named_schema(value: Mapping[str, Any], param: str = FORMAT) -> OutputForm:
+    """The form of OpenAI's object of a name, a schema and whether it is strict.
+
+    Raises InvalidRequestError for a missing or malformed member.
+    """
+    unknown = value.keys() - _NAMED_TYPES.keys()
+    if unknown:
+        _refuse(f"the json_schema has unknown members: {sorted(unknown)[:4]!a}", param)
+    for name, kinds in _NAMED_TYPES.items():
+        if not isinstance(value.get(name), kinds):
+            _refuse(f"{name} of the json_schema is missing or of the wrong type", param)
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", value["name"]):
+        _refuse("name of the json_schema must be 1 to 64 letters, digits, _ and -", param)
+    return json_schema(value["schema"], strict=bool(value.get("strict")), param=param)
+
+
+_NAMED_TYPES: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "schema": (dict, bool),
+    "description": (str, NoneType),
+    "strict": (bool, NoneType),
+}
 
 
 def quoted(text: str) -> str:

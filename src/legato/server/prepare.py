@@ -6,11 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
-from legato.core import Request, SamplingParams
+from legato.core import Constraint, Request, SamplingParams
 from legato.errors import InvalidRequestError
 from legato.server.errors import bad_request
 from legato.server.fields import PromptItem
-from legato.server.protocol import CallRequest, ChatRequest, CompletionRequest, Message
+from legato.server.protocol import (
+    CallRequest,
+    ChatRequest,
+    CompletionRequest,
+    GenerationRequest,
+    Message,
+)
 from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
 from legato.text.prompt import chat_prompt, text_prompt
@@ -20,7 +26,7 @@ async def chat_request(service: Service, body: ChatRequest) -> Request:
     """The request that continues a conversation. Renders and tokenises off the event loop."""
     turns = [turn_of(message) for message in body.messages]
     prompt = await asyncio.to_thread(chat_ids, service, turns, "messages")
-    return _request(service, body, prompt, "messages")
+    return _request(service, body, prompt, "messages", await _constraint(service, body))
 
 
 async def response_request(service: Service, body: ResponseRequest) -> Request:
@@ -38,7 +44,14 @@ async def completion_requests(service: Service, body: CompletionRequest) -> list
     prompts = await asyncio.to_thread(
         lambda: [prompt_ids(service, item, "prompt", limit) for item in body.prompt]
     )
-    return [_request(service, body, prompt, "prompt") for prompt in prompts]
+    constraint = await _constraint(service, body)
+    return [_request(service, body, prompt, "prompt", constraint) for prompt in prompts]
+
+
+async def _constraint(service: Service, body: GenerationRequest) -> Constraint | None:
+    """What the answer may be; compiled off the event loop."""
+    form = body.output_form
+    return None if form is None else await service.grammars.compiled(form)
 
 
 def turn_of(message: Message) -> dict[str, str]:
@@ -72,7 +85,13 @@ def prompt_ids(service: Service, item: PromptItem, field: str, limit: int) -> tu
         raise bad_request(str(error), field, error.code) from None
 
 
-def _request(service: Service, body: CallRequest, prompt: tuple[int, ...], field: str) -> Request:
+def _request(
+    service: Service,
+    body: CallRequest,
+    prompt: tuple[int, ...],
+    field: str,
+    constraint: Constraint | None = None,
+) -> Request:
     room = service.max_context - len(prompt)
     if room < 1:
         raise bad_request(
@@ -87,6 +106,7 @@ def _request(service: Service, body: CallRequest, prompt: tuple[int, ...], field
         params=sampling_params(body, service.tokenizer.vocab_size, room),
         priority=body.priority,
         cache_salt=body.cache_salt or "",
+        constraint=constraint,
     )
 
 

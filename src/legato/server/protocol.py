@@ -19,6 +19,7 @@ from legato.server.fields import (
     StopStrings,
     StopTokenIds,
 )
+from legato.server.form_request import FormFields
 from legato.server.strict import Strict
 from legato.validate import MAX_SALT_LENGTH, RANGES
 
@@ -90,7 +91,6 @@ class CallRequest(Strict):
     refused: ClassVar[frozenset[str]] = frozenset(
         {"prompt_logprobs", "allowed_token_ids", "bad_words", "prompt_cache_key", "best_of"}
         | {"safety_identifier", "chat_template", "chat_template_kwargs", "prompt_embeds"}
-        | {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
     )
 
     @property
@@ -109,13 +109,12 @@ class CallRequest(Strict):
         raise NotImplementedError
 
 
-class GenerationRequest(CallRequest):
+class GenerationRequest(FormFields, CallRequest):
     """What chat and completions have in common."""
 
     n: int = ranged("n", 1, "Samples of the prompt.")
     max_tokens: int | None = ranged("max_tokens", None, "Most tokens to generate.")
     stream_options: StreamOptions | None = Field(None, description="Only with stream.")
-    response_format: TextFormat | None = Field(None, description="Only text so far.")
 
     @property
     def wanted_samples(self) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from legato.server.fields import OnlyFalse, ResponseText
+from legato.server.form_request import FORM_FIELDS
 from legato.server.protocol import CallRequest, TextFormat, ranged
 from legato.server.strict import Strict
 
@@ -76,10 +77,11 @@ class ResponseRequest(CallRequest):
     background: OnlyFalse = Field(False, description="Answers come at once.")
 
     refused: ClassVar[frozenset[str]] = CallRequest.refused | {
+        *FORM_FIELDS,
         *("previous_response_id", "conversation", "prompt", "reasoning", "context_management"),
         *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "moderation"),
         *("prompt_cache_options", "prompt_cache_retention", "image", "access_programs"),
-        *("n", "max_tokens", "max_completion_tokens", "logprobs", "response_format", "echo"),
+        *("n", "max_tokens", "max_completion_tokens", "logprobs", "echo"),
         *("messages", "suffix"),
     }
 

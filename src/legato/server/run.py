@@ -19,6 +19,7 @@ from legato.assemble import Assembled, assemble
 from legato.async_engine import AsyncEngine
 from legato.clock import RealClock
 from legato.config import EngineConfig
+from legato.constrain.compiler import GrammarCompiler
 from legato.errors import LegatoError
 from legato.metrics.prometheus import ServerMetrics
 from legato.models.catalogue import CATALOGUE
@@ -114,6 +115,7 @@ def _service(
         source=source,
         tokenizer=assembled.tokenizer,
         template=assembled.template,
+        grammars=GrammarCompiler(assembled.tokenizer),
         max_context=max_context,
         created=int(time.time()),
     )

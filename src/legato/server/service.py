@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from legato.clock import Clock, RealClock
+from legato.constrain.compiler import GrammarCompiler
 from legato.core import Request, TokenEvent, TokenLogprobs
 from legato.metrics.prometheus import EngineGauges
 from legato.server.text_scores import F32, Pooling
@@ -59,6 +60,7 @@ class Service:
         source: makes the tokens.
         tokenizer: text to token ids and back.
         template: its chat template; None refuses chat.
+        grammars: compiles the forms of answers, for this tokenizer.
         max_context: most tokens of prompt and output together.
         created: Unix time shown by /v1/models.
         clock: stamps arrivals and deliveries.
@@ -68,6 +70,7 @@ class Service:
     source: TokenSource
     tokenizer: Tokenizer
     template: Renderer | None
+    grammars: GrammarCompiler
     max_context: int
     created: int
     clock: Clock = field(default_factory=RealClock)
