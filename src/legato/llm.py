@@ -14,7 +14,9 @@ from legato.backends.base import F32
 from legato.clock import Clock, RealClock
 from legato.completion import SampleText, TextDelta
 from legato.config import EngineConfig
-from legato.core import FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
+from legato.constrain.compiler import GrammarCompiler
+from legato.constrain.form import OutputForm, from_response_format
+from legato.core import Constraint, FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
 from legato.errors import InvalidRequestError, LegatoError
 from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
@@ -22,6 +24,9 @@ from legato.validate import check_params
 
 Prompt = str | List[int]
 Message = Mapping[str, Any]
+ResponseFormat = OutputForm | Mapping[str, Any] | None
+"""What an output must look like: OpenAI's ``response_format`` object, or a form that
+`legato.constrain.form` makes of a regular expression, a list of choices or a grammar."""
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class LLM:
         self.model = parts.model
         self.tokenizer: Tokenizer = parts.tokenizer
         self._template = parts.template
+        self._grammars = GrammarCompiler(parts.tokenizer)
         self._engine = parts.engine
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
@@ -100,6 +106,8 @@ class LLM:
         self,
         prompts: Prompt | List[Prompt],
         params: SamplingParams | List[SamplingParams] | None = None,
+        *,
+        response_format: ResponseFormat = None,
     ) -> list[GenerationResult]:
         """Continue every prompt; one result each, in order.
 
@@ -107,33 +115,53 @@ class LLM:
             prompts: a text, a list of texts, or a list of lists of token ids. One list of token
                 ids alone is one prompt.
             params: for all prompts, or one each.
+            response_format: what every output must look like.
 
         Raises:
-            InvalidRequestError: a prompt or parameter cannot be honoured; nothing was generated.
+            InvalidRequestError: a prompt, parameter or format cannot be honoured; nothing was
+                generated.
             CapacityError: a prompt can never fit into the KV pool.
         """
         wanted = _as_list(prompts)
-        return self._generate([self._prompt(p) for p in wanted], _per_prompt(params, len(wanted)))
+        return self._generate(
+            [self._prompt(p) for p in wanted], _per_prompt(params, len(wanted)), response_format
+        )
 
     def chat(
-        self, messages: List[Message], params: SamplingParams | None = None
+        self,
+        messages: List[Message],
+        params: SamplingParams | None = None,
+        *,
+        response_format: ResponseFormat = None,
     ) -> GenerationResult:
         """The assistant's next turn. `messages` are {"role": …, "content": …}."""
         prompt = self._chat_prompt(messages)
-        return self._generate([prompt], [params or SamplingParams()])[0]
+        return self._generate([prompt], [params or SamplingParams()], response_format)[0]
 
-    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Iterator[str]:
+    def stream(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        response_format: ResponseFormat = None,
+    ) -> Iterator[str]:
         """The text of one sample, piece by piece. Closing the iterator cancels the request.
 
         Raises LegatoError where the sample fails on the way.
         """
-        return self._stream(self._prompt(prompt), params or SamplingParams())
+        return self._stream(self._prompt(prompt), params or SamplingParams(), response_format)
 
     def stream_chat(
-        self, messages: List[Message], params: SamplingParams | None = None
+        self,
+        messages: List[Message],
+        params: SamplingParams | None = None,
+        *,
+        response_format: ResponseFormat = None,
     ) -> Iterator[str]:
         """The assistant's next turn, piece by piece; see `stream`."""
-        return self._stream(self._chat_prompt(messages), params or SamplingParams())
+        return self._stream(
+            self._chat_prompt(messages), params or SamplingParams(), response_format
+        )
 
     def logits(self, token_ids: List[int]) -> F32:
         """Next-token logits at every position of `token_ids`, f32 [len, vocab]."""
@@ -157,9 +185,11 @@ class LLM:
         self.close()
 
     def _generate(
-        self, prompts: List[_Encoded], params: List[SamplingParams]
+        self, prompts: List[_Encoded], params: List[SamplingParams], wanted: ResponseFormat
     ) -> list[GenerationResult]:
-        requests = [self._request(p, chosen) for p, chosen in zip(prompts, params, strict=True)]
+        constraint = self._constraint(wanted)
+        pairs = zip(prompts, params, strict=True)
+        requests = [self._request(prompt, chosen, constraint) for prompt, chosen in pairs]
         for request in requests:
             self._engine.check(request)
         jobs = [
@@ -173,10 +203,12 @@ class LLM:
                 self._finish(job)
         return [job.result for job in jobs]
 
-    def _stream(self, prompt: _Encoded, params: SamplingParams) -> Iterator[str]:
+    def _stream(
+        self, prompt: _Encoded, params: SamplingParams, wanted: ResponseFormat
+    ) -> Iterator[str]:
         if params.n != 1:
             raise InvalidRequestError("a stream has one sample; n must be 1", "n")
-        request = self._request(prompt, params)
+        request = self._request(prompt, params, self._constraint(wanted))
         self._engine.check(request)
         return self._pieces(request, prompt)
 
@@ -216,10 +248,18 @@ class LLM:
         del self._jobs[job.request_id]
         self._engine.cancel(job.request_id)
 
-    def _request(self, prompt: _Encoded, params: SamplingParams) -> Request:
+    def _request(
+        self, prompt: _Encoded, params: SamplingParams, constraint: Constraint | None
+    ) -> Request:
         self._added += 1
         check_params(params, self._engine.vocab_size)
-        return Request(id=f"llm-{self._added}", prompt=prompt.token_ids, params=params)
+        return Request(
+            id=f"llm-{self._added}", prompt=prompt.token_ids, params=params, constraint=constraint
+        )
+
+    def _constraint(self, wanted: ResponseFormat) -> Constraint | None:
+        form = wanted if isinstance(wanted, OutputForm) else from_response_format(wanted)
+        return None if form is None else self._grammars.compile(form)
 
     def _prompt(self, prompt: Prompt) -> _Encoded:
         if isinstance(prompt, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from legato import LLM, SamplingParams, assemble
 from legato.config import EngineConfig
+from legato.constrain.form import choice, regex
 from legato.core import FinishReason
 from legato.errors import CapacityError, InvalidRequestError, ModelFormatError
 from legato.models.model import Model
@@ -19,6 +21,7 @@ from text.tiny_tokenizers import byte_bpe_metadata
 
 CONFIG = EngineConfig(backend="reference", kv_dtype="f32", num_kv_blocks=200, max_batch_tokens=32)
 GREEDY = SamplingParams(temperature=0, max_tokens=6, ignore_eos=True)
+USER = {"role": "user", "content": "Hello"}
 VOCABULARY = GGUFVocabulary(byte_bpe_metadata())
 
 
@@ -159,6 +162,28 @@ def test_unknown_settings_and_models_are_errors(tmp_path):
 def test_a_context_that_does_not_fit_the_pool_is_an_error(monkeypatch, llm):
     with pytest.raises(CapacityError, match="not of 256"):
         LLM(Path("tiny.gguf"), backend="reference", num_kv_blocks=8, max_context=256)
+
+
+def test_outputs_have_the_form_that_was_asked_for(llm):
+    schema = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3}
+    wrapped = {"type": "json_schema", "json_schema": {"name": "list", "schema": schema}}
+    params = SamplingParams(temperature=1.0, seed=3, n=3, max_tokens=400)
+    (result,) = llm.generate("Count", params, response_format=wrapped)
+    for output in result.outputs:
+        assert output.finish_reason is FinishReason.STOP
+        assert 2 <= len(json.loads(output.text)) <= 3
+    colours = ["red", "blue"]
+    assert llm.chat([USER], params, response_format=choice(colours)).outputs[0].text in colours
+    assert "".join(llm.stream("A", response_format=regex("[ab]{3}"))).strip("ab") == ""
+    assert "".join(llm.stream_chat([USER], response_format=choice(["x"]))) == "x"
+
+
+@pytest.mark.parametrize("wanted", [{"type": "xml"}, {"type": "json_schema"}, regex("(?=a)")])
+def test_a_form_that_cannot_be_honoured_is_refused(llm, wanted):
+    for call in (llm.generate, llm.stream):
+        with pytest.raises(InvalidRequestError) as caught:
+            call("Count", response_format=wanted)
+        assert caught.value.param == "response_format"
 
 
 @pytest.mark.real_model
