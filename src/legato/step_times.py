@@ -95,10 +95,13 @@ class StepTimes:
 
 
 def split_ns(total_ns: int, parts: Sequence[float]) -> list[int]:
-    """`total_ns` in shares like `parts` ≥ 0; integers that add up exactly. Even if all are 0."""
+    """`total_ns` in shares like `parts` ≥ 0, at least one; integers that add up exactly.
+
+    Even shares where all parts are 0.
+    """
     sums = list(accumulate(parts))
-    if not sums or sums[-1] <= 0:
-        sums = list(range(1, len(parts) + 1))
-    scale = total_ns / sums[-1] if sums else 0.0
-    ends = [int(end * scale) for end in sums[:-1]] + [total_ns] * bool(sums)
+    if sums[-1] <= 0:
+        sums = [float(count) for count in range(1, len(parts) + 1)]
+    scale = total_ns / sums[-1]
+    ends = [int(end * scale) for end in sums[:-1]] + [total_ns]
     return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -310,3 +310,31 @@ def test_a_prompt_that_is_due_sooner_overtakes_one_in_progress():
     assert shape(step(scheduler)) == [("r1", 16)]
     add(scheduler, 2, length=10, due_ns=400)
     assert shape(step(scheduler)) == [("r2", 10), ("r1", 6)]
+
+
+def test_a_better_priority_takes_the_place_of_a_running_sequence():
+    scheduler = new_scheduler(max_sequences=2)
+    for number in (1, 2):
+        add(scheduler, number, priority=5)
+    step(scheduler)
+    add(scheduler, 3, priority=0)
+    assert shape(step(scheduler)) == [("r1", 1), ("r3", 20)]
+    assert [s.request.id for s in scheduler.waiting] == ["r2"]
+
+
+def test_a_better_priority_takes_blocks_too():
+    scheduler = new_scheduler(num_blocks=8)
+    for number in (1, 2):
+        add(scheduler, number, length=40, priority=5)
+    step(scheduler)
+    step(scheduler)
+    add(scheduler, 3, length=60, priority=0)
+    assert shape(step(scheduler)) == [("r1", 1), ("r3", 60)]
+
+
+def test_equal_priority_waits_however_soon_it_is_due():
+    scheduler = new_scheduler(max_sequences=1)
+    add(scheduler, 1, due_ns=900)
+    step(scheduler)
+    add(scheduler, 2, due_ns=1)
+    assert shape(step(scheduler)) == [("r1", 1)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from legato.core import Request, SamplingParams
+from legato.core import Objectives, Request, SamplingParams
 from legato.errors import InvalidRequestError
 from legato.validate import check_params, check_request
 
@@ -90,4 +90,15 @@ def test_the_rest_of_a_request_is_checked(field, value):
     request = Request(id="a", prompt=(1,), params=SamplingParams())
     with pytest.raises(InvalidRequestError) as caught:
         check_request(replace(request, **{field: value}), VOCAB)
+    assert caught.value.param == field
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, 2**60, "1"])
+@pytest.mark.parametrize("field", ["ttft_ns", "tbt_ns"])
+def test_objectives_are_positive_nanoseconds_up_to_a_day(field, value):
+    request = Request(
+        id="a", prompt=(1,), params=SamplingParams(), objectives=Objectives(**{field: value})
+    )
+    with pytest.raises(InvalidRequestError) as caught:
+        check_request(request, VOCAB)
     assert caught.value.param == field

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from legato.cost.estimate import AttentionWork, StepCost, StepWork
+from legato.cost.estimate import StepCost, StepWork
 from legato.program.ops import attended_pairs
 
 
@@ -78,15 +78,15 @@ def sequence_work(cost: StepCost, rows: int, past: int) -> tuple[float, float]:
     """(FLOPs of attention, bytes of keys and values) of one sequence of a step."""
     flops, kv_bytes = 0.0, rows * cost.work.token_bytes
     for part in cost.work.attention:
-        pairs, read = _attended(part, rows, past)
+        pairs, read = attended(part.window, rows, past)
         flops += pairs * part.flops_per_pair
         kv_bytes += read * part.bytes_per_token
     return flops, kv_bytes
 
 
-def _attended(part: AttentionWork, rows: int, past: int) -> tuple[int, int]:
+def attended(window: int | None, rows: int, past: int) -> tuple[int, int]:
     """(pairs of a row and a position, distinct positions) that one sequence attends to."""
-    window, reach = part.window, rows + past
+    reach = rows + past
     if rows == 1:
         seen = reach if window is None or reach < window else window
         return seen, seen

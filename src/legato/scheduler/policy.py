@@ -73,6 +73,14 @@ def may_admit(available: int, needed: int, num_running: int, blocks_per_growth: 
     return num_running == 0 or needed + num_running * blocks_per_growth <= available
 
 
+def gives_way(running: Sequence, waiting: Sequence) -> bool:
+    """Whether `running` is preempted so that `waiting` can start: only for a better priority.
+
+    Within a priority nobody who started is stopped for a newcomer, however late that is.
+    """
+    return waiting.request.priority < running.request.priority
+
+
 def choose_victim(running: List[Sequence], needy: Sequence) -> Sequence | None:
     """Who gives its blocks back so that `needy` can go on: the last in rank, possibly `needy`
     itself; None where nobody else runs. `running` is in order of rank."""

@@ -139,7 +139,7 @@ class Scheduler:
     def _plan_prefills(self, rows: Rows, copies: Copies, budget: StepBudget) -> None:
         """Give chunks to running and waiting sequences in order of rank."""
         running = {sequence: None for sequence in self.running if sequence not in rows}
-        waiting = () if self._is_full else tuple(self.waiting)
+        waiting = tuple(self.waiting) if self._may_enter() else ()
         preemptions, admitting = self.num_preemptions, True
         for sequence in merge(running, waiting, key=_by_rank):
             if budget.exhausted:
@@ -147,13 +147,19 @@ class Scheduler:
             if sequence not in running and not _awaits_sibling(sequence):
                 # Nobody overtakes the first who waits, nor those who just gave way.
                 admitting = admitting and self.num_preemptions == preemptions
-                admitting = admitting and not self._is_full and self._enter(sequence, copies)
+                admitting = admitting and self._enter(sequence, rows, copies)
             if sequence.table is not None:
                 self._give_chunk(sequence, rows, budget)
 
     @property
     def _is_full(self) -> bool:
         return len(self.running) >= self._max_running
+
+    def _may_enter(self) -> bool:
+        """Whether any of those who wait could run now."""
+        if not self.waiting:
+            return False
+        return not self._is_full or policy.gives_way(self.running[-1], self.waiting[0])
 
     def _give_chunk(self, sequence: Sequence, rows: Rows, budget: StepBudget) -> None:
         past, pending = sequence.num_computed, sequence.num_pending
@@ -187,11 +193,14 @@ class Scheduler:
             self._preempt(victim)
         return 0
 
-    def _enter(self, sequence: Sequence, copies: Copies) -> bool:
-        """Let a waiting sequence run, if there is room for it."""
+    def _enter(self, sequence: Sequence, rows: Rows, copies: Copies) -> bool:
+        """Let a waiting sequence run, if there is room or those of a lower priority make it."""
         try:
-            if not (self._fork(sequence, copies) or self._open(sequence)):
-                return False
+            while self._is_full or not (self._fork(sequence, copies) or self._open(sequence)):
+                if not (self.running and policy.gives_way(self.running[-1], sequence)):
+                    return False
+                rows.pop(self.running[-1], None)
+                self._preempt(self.running[-1])
         except Exception as error:
             self.faults.append((sequence, error))
             return False
