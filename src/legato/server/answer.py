@@ -1,4 +1,4 @@
-"""What every answer carries besides its text: identity, usage, timing."""
+"""What every answer carries besides its text: identity and usage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from uuid import uuid4
 
 import legato
 from legato.server.generation import Generation
-from legato.server.protocol import CallRequest
 
 FINGERPRINT = f"legato-{legato.__version__}"
-NS_PER_MS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +47,3 @@ def usage(generation: Generation) -> dict[str, Any]:
         "total_tokens": generation.prompt_tokens + output,
         "prompt_tokens_details": {"cached_tokens": generation.cached_tokens},
     }
-
-
-def extension(generation: Generation, body: CallRequest) -> dict[str, Any]:
-    """The `legato` object: what OpenAI's answer has no place for."""
-    timing = _timing(generation)
-    return {"timing": timing, "metadata": body.metadata} if body.metadata else {"timing": timing}
-
-
-def _timing(generation: Generation) -> dict[str, float | None]:
-    """Milliseconds from arrival to the first step, the first and last token, and between tokens
-    (TPOT).
-
-    Over all choices: the earliest first token, the latest last token, and
-    Σ(t_last − t_0) / Σ(n − 1).
-    """
-    stamps = [timeline.stamps_ns for timeline in generation.timelines if timeline.stamps_ns]
-    if not stamps:
-        return {"queue_ms": None, "ttft_ms": None, "tpot_ms": None, "total_ms": None}
-    started = generation.started_ns
-    gaps = sum(len(times) - 1 for times in stamps)
-    spans = sum(times[-1] - times[0] for times in stamps)
-    return {
-        "queue_ms": None if started is None else _ms(started - generation.arrival_ns),
-        "ttft_ms": _ms(min(times[0] for times in stamps) - generation.arrival_ns),
-        "tpot_ms": _ms(spans / gaps) if gaps else None,
-        "total_ms": _ms(max(times[-1] for times in stamps) - generation.arrival_ns),
-    }
-
-
-def _ms(duration_ns: float) -> float:
-    return round(duration_ns / NS_PER_MS, 3)

@@ -26,9 +26,12 @@ class Piece:
 
 
 @dataclass(slots=True)
-class _Sample:
+class Sample:
+    """One choice as it grows. `steps_ns`: when the step of each token ended."""
+
     text: SampleText
     timeline: Timeline
+    steps_ns: list[int] = field(default_factory=list)
     started: bool = False
     finish_reason: FinishReason | None = None
 
@@ -43,21 +46,24 @@ class Generation:
     """The samples of one or several requests that together answer one HTTP call.
 
     Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, how
-    many prompt tokens came from the prefix cache, and when the engine began (`started_ns`).
+    many prompt tokens came from the prefix cache, when the engine began (`started_ns`), and the
+    machine time of all samples (`machine_ns`).
     """
 
     service: Service
     requests: Sequence[Request]
     arrival_ns: int
-    samples: list[_Sample] = field(init=False)
+    samples: list[Sample] = field(init=False)
+    machine_ns: int = field(init=False, default=0)
     _open: int = field(init=False)
+    _unpriced: int = field(init=False)
     _cached: list[int] = field(init=False)
     started_ns: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._cached = [0] * len(self.requests)
         self.samples = [
-            _Sample(
+            Sample(
                 SampleText(self.service.tokenizer, request.params),
                 Timeline(self.arrival_ns, prompt_tokens=len(request.prompt)),
             )
@@ -65,6 +71,7 @@ class Generation:
             for _ in range(request.params.n)
         ]
         self._open = len(self.samples)
+        self._unpriced = len(self.samples) if self.service.price is not None else 0
 
     @property
     def finished(self) -> bool:
@@ -110,13 +117,18 @@ class Generation:
                 yield Piece(choice, "", (), FinishReason.LENGTH, True)
             return
         async with aclosing(self._events()) as events:
+            last: Piece | None = None
             async for which, event in events:
                 piece = self._take(which, event)
-                if piece is not None:
-                    yield piece
                 if self.finished:
-                    return
-        raise internal_error()
+                    last = piece or last
+                    if self._unpriced <= 0:
+                        break
+                elif piece is not None:
+                    yield piece
+        if last is None:
+            raise internal_error()
+        yield last
 
     def _events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         """Events with the number of their request."""
@@ -127,6 +139,9 @@ class Generation:
     def _take(self, which: int, event: TokenEvent) -> Piece | None:
         choice = which * self.requests[which].params.n + event.index
         sample = self.samples[choice]
+        if event.finish_reason is not None:
+            self.machine_ns += event.machine_ns
+            self._unpriced -= 1
         if sample.finished:
             return None
         _raise_failure(event)
@@ -135,6 +150,7 @@ class Generation:
             self.started_ns = event.started_ns
         if event.token_id is not None:
             sample.timeline.stamp(self.service.clock.now_ns())
+            sample.steps_ns.append(event.time_ns)
         delta = sample.text.push(event)
         first, sample.started = not sample.started, True
         sample.finish_reason = delta.finish_reason
@@ -146,8 +162,9 @@ class Generation:
         return Piece(choice, delta.text, delta.logprobs, delta.finish_reason, first)
 
     def _cancel_rest(self, which: int, event: TokenEvent) -> None:
-        """A stop string ended the text; the engine does not know it and its siblings run on."""
-        if event.finish_reason is None and self._open:
+        """A stop string ended the text; the engine does not know it. Its siblings run on, or its
+        price is still to come, with its last event."""
+        if event.finish_reason is None and (self._open or self._unpriced > 0):
             self.service.source.cancel(self.requests[which].id, event.index)
 
 

@@ -107,6 +107,7 @@ def _request(
         priority=body.priority,
         cache_salt=body.cache_salt or "",
         constraint=constraint,
+        objectives=body.legato.objectives,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from legato.server.extension import LegatoOptions
 from legato.server.fields import (
     LogitBias,
     MessageText,
@@ -87,6 +88,9 @@ class CallRequest(Strict):
     cache_salt: Salt | None = Field(None, description="Prefixes are shared within one salt.")
     store: OnlyFalse = Field(False, description="Answers are never stored.")
     service_tier: Literal["auto", "default"] = Field("auto", description="There is one tier.")
+    legato: LegatoOptions = Field(
+        default_factory=LegatoOptions, description="What only Legato has; see below."
+    )
 
     refused: ClassVar[frozenset[str]] = frozenset(
         {"prompt_logprobs", "allowed_token_ids", "bad_words", "prompt_cache_key", "best_of"}

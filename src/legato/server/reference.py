@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from legato.server.embedding_request import EmbeddingRequest
+from legato.server.extension import LegatoOptions, Slo
 from legato.server.protocol import (
     CallRequest,
     ChatRequest,
@@ -36,9 +37,13 @@ In chat, the text of a control token (`<|im_end|>`) inside a message is ordinary
 template opens and closes turns. A `prompt` of `/v1/completions` is taken as it is, control tokens
 included.
 
-Answers carry a `legato` object: `timing` (`queue_ms` until the first step, `ttft_ms`, `tpot_ms`,
-`total_ms`, measured in the server) and the request's `metadata`. In a stream it is on the last
-chunk.
+Answers carry a `legato` object; in a stream it is on the last chunk. It holds `timing`, in
+milliseconds measured in the server: `queue_ms` until the first step, `prefill_ms` from there to the
+first token, `ttft_ms` and `total_ms` from the arrival to the delivery of the first and last token,
+`tpot_ms` between tokens, and where the request asked for it, for every choice, the `step_ms` and
+`delivery_ms` of every token since the arrival. `cached_tokens` of the prompt came from the prefix
+cache. Where the machine has a price (`--price-per-hour`), `cost` holds the `machine_ms` that the
+answer took of all steps, and their `price`. `metadata` is the request's.
 
 | endpoint | |
 |---|---|
@@ -68,6 +73,8 @@ def api_reference() -> str:
     sections = [
         INTRODUCTION,
         _section("Fields of every endpoint that generates", CallRequest),
+        _section("Fields of `legato`", LegatoOptions),
+        _section("Fields of `legato.slo`", Slo),
         _section("Fields of chat and completions", GenerationRequest, CallRequest),
         _section("Fields of chat only", ChatRequest, GenerationRequest),
         _section("Fields of a chat message", Message),

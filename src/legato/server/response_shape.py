@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from legato.completion import LogprobEntry
 from legato.core import FinishReason
-from legato.server.answer import extension
 from legato.server.errors import ApiError
+from legato.server.extension import extension
 from legato.server.generation import Generation, Piece
 from legato.server.openai_logprobs import chat_logprobs
 from legato.server.prepare import response_request
@@ -127,7 +127,7 @@ class ResponseShape:
             completed_at=None if cut else int(time.time()),
             incomplete_details={"reason": "max_output_tokens"} if cut else None,
             usage=_usage(self.generation),
-            legato=extension(self.generation, self._body),
+            legato=extension(self.generation, self._body.legato, {}),
         )
 
     def _document(self, status: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -30,19 +30,40 @@ class Usage(Answer):
     prompt_tokens_details: CachedTokens
 
 
+class TokenTimes(Answer):
+    """Milliseconds from the request's arrival, one entry per token of a choice."""
+
+    step_ms: list[float]
+    delivery_ms: list[float]
+
+
 class Timing(Answer):
-    """Milliseconds, measured in the server; null without tokens (TPOT: with only one)."""
+    """Milliseconds, measured in the server; null without tokens (TPOT: with only one).
+
+    `choices` where the request asked for the times of every token.
+    """
 
     queue_ms: float | None
+    prefill_ms: float | None
     ttft_ms: float | None
     tpot_ms: float | None
     total_ms: float | None
+    choices: list[TokenTimes] | None = None
+
+
+class Cost(Answer):
+    """Machine time of this answer, and its price in the currency of --price-per-hour."""
+
+    machine_ms: float
+    price: float
 
 
 class Extension(Answer):
-    """What OpenAI's answer has no place for."""
+    """What OpenAI's answer has no place for. `cost` where the machine has a price."""
 
     timing: Timing
+    cached_tokens: int
+    cost: Cost | None = None
     metadata: dict[str, str] | None = None
 
 

@@ -21,6 +21,7 @@ from legato.clock import RealClock
 from legato.config import EngineConfig
 from legato.constrain.compiler import GrammarCompiler
 from legato.errors import LegatoError
+from legato.metrics.price import MachinePrice
 from legato.metrics.prometheus import ServerMetrics
 from legato.models.catalogue import CATALOGUE
 from legato.server.app import create_app
@@ -118,7 +119,18 @@ def _service(
         grammars=GrammarCompiler(assembled.tokenizer),
         max_context=max_context,
         created=int(time.time()),
+        price=machine_price(settings),
     )
+
+
+def machine_price(settings: ServerSettings) -> MachinePrice | None:
+    """The machine's price, where it has one; LegatoError where that is no price."""
+    try:
+        return MachinePrice(settings.price_per_hour) if settings.price_per_hour else None
+    except ValueError:
+        raise LegatoError(
+            f"--price-per-hour {settings.price_per_hour} is no price: it takes a number from 0 on"
+        ) from None
 
 
 def connections(settings: ServerSettings) -> type[asyncio.Protocol]:

@@ -9,6 +9,7 @@ from typing import Protocol
 from legato.clock import Clock, RealClock
 from legato.constrain.compiler import GrammarCompiler
 from legato.core import Request, TokenEvent, TokenLogprobs
+from legato.metrics.price import MachinePrice
 from legato.metrics.prometheus import EngineGauges
 from legato.server.text_scores import F32, Pooling
 from legato.text.prompt import Renderer
@@ -64,6 +65,7 @@ class Service:
         max_context: most tokens of prompt and output together.
         created: Unix time shown by /v1/models.
         clock: stamps arrivals and deliveries.
+        price: what the machine costs; None where answers do not tell their price.
     """
 
     model: str
@@ -74,3 +76,4 @@ class Service:
     max_context: int
     created: int
     clock: Clock = field(default_factory=RealClock)
+    price: MachinePrice | None = None

@@ -26,6 +26,8 @@ class ServerSettings:
         max_json_depth: deepest nesting of arrays and objects in a body.
         stall_after: /health reports 503 when work waits and no step ended for this long.
         write_timeout: a reader that takes nothing for this long is cut off.
+        price_per_hour: of this machine, in any currency; answers then tell what they cost. 0: they
+            do not.
         grace: after SIGTERM, running answers may go on for this long.
         log_calls: write one line per call to standard error; never the text of a prompt.
         log_prompts: add the text of the prompt, its control tokens included, to that line.
@@ -47,6 +49,7 @@ class ServerSettings:
     max_json_depth: int = 64
     stall_after: float = 60.0
     write_timeout: float = 60.0
+    price_per_hour: float = 0.0
     grace: float = 30.0
     log_calls: bool = False
     log_prompts: bool = False

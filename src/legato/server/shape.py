@@ -13,8 +13,9 @@ from typing import Any
 
 from legato.completion import LogprobEntry
 from legato.core import FinishReason
-from legato.server.answer import Identity, extension, usage
+from legato.server.answer import Identity, usage
 from legato.server.errors import ApiError
+from legato.server.extension import extension
 from legato.server.generation import Generation, Piece
 from legato.server.protocol import GenerationRequest
 from legato.server.respond import DONE, event
@@ -75,7 +76,7 @@ class Shape(ABC):
             **self.identity.to_json(),
             "choices": [self.document_choice(*numbered) for numbered in enumerate(choices)],
             "usage": usage(self.generation),
-            "legato": extension(self.generation, self.body),
+            "legato": self.extension(),
         }
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -89,11 +90,15 @@ class Shape(ABC):
         """The event that ends a stream which failed."""
         return event(error.body())
 
+    def extension(self) -> dict[str, Any]:
+        """The `legato` object."""
+        return extension(self.generation, self.body.legato, self.body.metadata)
+
     def _tail(self) -> str:
         """The `legato` object, on the chunk that ends the answer unless a usage chunk follows."""
         if self.body.include_usage or not self.generation.finished:
             return ""
-        return ', "legato": ' + json.dumps(extension(self.generation, self.body))
+        return ', "legato": ' + json.dumps(self.extension())
 
     def _last(self) -> bytes:
         """The chunk with the usage, when it was asked for."""
@@ -103,6 +108,6 @@ class Shape(ABC):
             **self.identity.to_json(),
             "choices": [],
             "usage": usage(self.generation),
-            "legato": extension(self.generation, self.body),
+            "legato": self.extension(),
         }
         return f"data: {json.dumps(document)}\n\n".encode()
