@@ -6,6 +6,7 @@
 
 #include "linear_stages.h"
 #include "ops/dequantise.h"
+#include "ops/sample_row.h"
 
 namespace legato {
 namespace {
@@ -114,13 +115,20 @@ void take_rows(const StepContext& c, Worker& worker, const TakeRows& op) {
   });
 }
 
+// As many rows as divide among the threads one by one, the rest by all threads together.
 void sample(const StepContext& c, Worker& worker, const Sample& op) {
   if (!c.step.sampling) return;
   const Matrix logits = c.buffer(op.logits);
-  worker.share(logits.rows, [&](int64_t r) {
+  const auto sample_with = [&](auto& team, int64_t r, int scratch) {
     sample_row(c.simd, *c.step.sampling, static_cast<int32_t>(r), logits.row(r), c.step.result,
-               c.memory.sampling(worker.index()));
-  });
+               c.memory.sampling(scratch), team);
+  };
+  const int64_t divided = logits.rows - logits.rows % worker.threads();
+  if (divided > 0) {
+    Alone alone;
+    worker.share(divided, [&](int64_t r) { sample_with(alone, r, worker.index()); });
+  }
+  for (int64_t r = divided; r < logits.rows; ++r) sample_with(worker, r, 0);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The last op: from logits to token ids. The meaning of every field is in
 // legato/backends/base.py (SamplingInput); the arithmetic is defined by legato/sampling.
+// sample_row.h samples a row with a team of threads.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +35,6 @@ struct SamplingResult {
 
 // Bytes of scratch that one call of sample_row needs.
 int64_t sample_scratch_bytes(int32_t vocab);
-
-// Choose the token of one row: -1 where every token is forbidden or a logit is NaN or infinite.
-// `logits` [vocab] is left unchanged. Threads take different rows, each with its own scratch.
-void sample_row(Simd simd, const SamplingState& state, int32_t row, const float* logits,
-                const SamplingResult& result, uint8_t* scratch);
 
 // The random words and the Gumbel noise of tokens [0, count), as sample_row uses them.
 void sample_noise(Simd simd, uint64_t seed, uint32_t sample_index, int32_t position, int32_t count,

@@ -3,6 +3,6 @@
 
 namespace legato {
 
-const SampleKernels kSampleAvx2 = {sample, noise};
+const SampleKernels kSampleAvx2 = kKernels;
 
 }  // namespace legato

@@ -3,6 +3,6 @@
 
 namespace legato {
 
-const SampleKernels kSampleAvx512 = {sample, noise};
+const SampleKernels kSampleAvx512 = kKernels;
 
 }  // namespace legato

@@ -2,28 +2,21 @@
 // and the Gumbel variate of its words. The definition is legato/sampling/noise.py.
 #pragma once
 
+#include "sample_kernels.h"
 #include "vector_math.h"
 
 namespace legato {
 namespace {
 
-constexpr int32_t kNoiseDomain = 0x4C474154;  // "LGAT"
+constexpr uint32_t kNoiseDomain = 0x4C474154;  // "LGAT"
+constexpr uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
+constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 constexpr float kLargestNoise = 17.4f;        // -log(-log(1 - 2^-25)) = 17.33
-
-struct NoiseKey {
-  uint32_t low, high;  // of the seed
-  int32_t position, sample_index;
-};
-
-inline NoiseKey noise_key(uint64_t seed, uint32_t sample_index, int32_t position) {
-  return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), position,
-          static_cast<int32_t>(sample_index)};
-}
 
 // Ten rounds on sixteen counters, in place.
 inline void philox(Ints counter[4], uint32_t key0, uint32_t key1) {
-  const Ints multiplier0 = splat(static_cast<int32_t>(0xD2511F53));
-  const Ints multiplier1 = splat(static_cast<int32_t>(0xCD9E8D57));
+  const Ints multiplier0 = splat(static_cast<int32_t>(kMultiplier0));
+  const Ints multiplier1 = splat(static_cast<int32_t>(kMultiplier1));
   for (int round = 0; round < 10; ++round) {
     Ints high0, low0, high1, low1;
     multiply_wide(counter[0], multiplier0, high0, low0);
@@ -32,8 +25,8 @@ inline void philox(Ints counter[4], uint32_t key0, uint32_t key1) {
     counter[1] = low1;
     counter[2] = high0 ^ counter[3] ^ splat(static_cast<int32_t>(key1));
     counter[3] = low0;
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
+    key0 += kWeyl0;
+    key1 += kWeyl1;
   }
 }
 
@@ -41,7 +34,7 @@ inline void philox(const NoiseKey& key, Ints first_words, Ints words[4]) {
   words[0] = first_words;
   words[1] = splat(key.position);
   words[2] = splat(key.sample_index);
-  words[3] = splat(kNoiseDomain);
+  words[3] = splat(static_cast<int32_t>(kNoiseDomain));
   philox(words, key.low, key.high);
 }
 
@@ -81,9 +74,80 @@ inline Floats gumbel(Ints words) {
   return splat(0.0f) - log_lanes(splat(0.0f) - negative);
 }
 
-inline void noise(uint64_t seed, uint32_t sample_index, int32_t position, int32_t count,
-                  uint32_t* words, float* noise) {
-  const NoiseKey key = noise_key(seed, sample_index, position);
+// What the words of all tokens of a row have in common, as whole vectors.
+struct NoiseVectors {
+  Wides key0[10], key1[10];  // of each round
+  Wides position, sample_index;
+};
+
+inline NoiseVectors vectors_of(const NoiseKey& key) {
+  NoiseVectors all;
+  all.position = wide(static_cast<uint32_t>(key.position));
+  all.sample_index = wide(static_cast<uint32_t>(key.sample_index));
+  for (uint32_t round = 0; round < 10; ++round) {
+    all.key0[round] = wide(key.low + round * kWeyl0);
+    all.key1[round] = wide(key.high + round * kWeyl1);
+  }
+  return all;
+}
+
+// The largest words of kGroups * kWides counters, a lane each. Lanes are twice as wide as the words:
+// products need no sorting into halves. Groups side by side hide the latency of each.
+template <int kGroups>
+inline Wides largest_words(const NoiseVectors& noise, uint32_t counter) {
+  const Wides multiplier0 = wide(kMultiplier0), multiplier1 = wide(kMultiplier1);
+  Wides c[kGroups][4];
+  for (uint32_t g = 0; g < kGroups; ++g) {
+    c[g][0] = wide_numbers(counter + g * kWides);
+    c[g][1] = noise.position;
+    c[g][2] = noise.sample_index;
+    c[g][3] = wide(kNoiseDomain);
+  }
+  for (int round = 0; round < 10; ++round) {
+    for (Wides* counters : c) {
+      const Wides product0 = multiply_low(counters[0], multiplier0);
+      const Wides product1 = multiply_low(counters[2], multiplier1);
+      counters[0] = xor_all(high_half(product1), counters[1], noise.key0[round]);
+      counters[1] = product1;
+      counters[2] = xor_all(high_half(product0), counters[3], noise.key1[round]);
+      counters[3] = product0;
+    }
+  }
+  Wides largest = wide(0);
+  for (const Wides* words : c) {
+    for (int i = 0; i < 4; ++i) largest = max_low(largest, words[i]);
+  }
+  return largest;
+}
+
+// The largest word >> 8 of tokens [first, first + kSampleChunk).
+inline int32_t largest_word(const NoiseVectors& noise, int32_t first) {
+  constexpr int kGroups = 2;
+  Wides largest = wide(0);
+  for (int32_t token = first; token < first + kSampleChunk; token += 4 * kGroups * kWides) {
+    largest = max_low(largest, largest_words<kGroups>(noise, static_cast<uint32_t>(token / 4)));
+  }
+  uint64_t lanes[kWides];
+  store(lanes, largest);
+  uint32_t most = 0;
+  for (const uint64_t lane : lanes) {
+    const auto word = static_cast<uint32_t>(lane);
+    most = word > most ? word : most;
+  }
+  return static_cast<int32_t>(most >> 8);
+}
+
+// Whether some noise in [first, first + kSampleChunk) may reach `wanted`. noise < x where
+// u < e^(-e^-x), and so where u < 1 - e^-x, u being (word >> 8) 2^-24 or a little more.
+inline bool may_reach(const NoiseVectors& noise, int32_t first, float wanted) {
+  if (!(wanted > 0.0f)) return true;
+  float rest[kLanes];
+  store(rest, exp_lanes(splat(-wanted)));
+  const int32_t least = (1 << 24) - 2 - static_cast<int32_t>(rest[0] * 0x1p24f);
+  return largest_word(noise, first) >= least;
+}
+
+inline void noise(const NoiseKey& key, int32_t count, uint32_t* words, float* noise) {
   for (int32_t first = 0; first < count; first += 64) {
     Ints block[4];
     words_of_64(key, first, block);

@@ -1,7 +1,6 @@
 // Selection and sorting with library templates: compiled for the base instruction set only, as
 // the linker may keep any one copy of a template.
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <numeric>
 #include <vector>
@@ -25,7 +24,5 @@ void first_in_order(const float* values, const int32_t* ids, int32_t n, int32_t 
   std::partial_sort(order.begin(), order.begin() + k, order.end(), before);
   for (int32_t i = 0; i < k; ++i) sorted_ids[i] = ids[order[static_cast<size_t>(i)]];
 }
-
-double natural_log(double x) { return std::log(x); }
 
 }  // namespace legato

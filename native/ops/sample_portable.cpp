@@ -3,6 +3,6 @@
 
 namespace legato {
 
-const SampleKernels kSamplePortable = {sample, noise};
+const SampleKernels kSamplePortable = kKernels;
 
 }  // namespace legato

@@ -1,4 +1,4 @@
-// Passes over a whole row of logits: maxima, temperature, collection of candidates.
+// Passes over a row of logits: maxima, masks, masses, collection of candidates.
 #pragma once
 
 #include "sample_kernels.h"
@@ -7,112 +7,157 @@
 namespace legato {
 namespace {
 
-constexpr int32_t kChunk = 128;  // tokens that share a maximum
+constexpr int32_t kChunk = kSampleChunk;
 constexpr float kMinusInfinity = -__builtin_inff();
-constexpr float kLowest = -3.402823466e38f;  // the least finite value: forbidden tokens lie below
 
-constexpr int32_t chunks_of(int32_t vocab) { return (vocab + kChunk - 1) / kChunk; }
-// Room for a row: writers may touch all lanes of their last vector.
-constexpr int64_t padded_vocab(int32_t vocab) {
-  return static_cast<int64_t>(chunks_of(vocab)) * kChunk + kLanes;
-}
-
-inline bool is_finite(float x) { return x - x == 0.0f; }
 inline int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 
 // Values of a row; lanes past its end are -inf.
 inline Floats load_row(const float* row, int32_t i, int32_t vocab) {
   if (i + kLanes <= vocab) return load(row + i);
+  if (i >= vocab) return splat(kMinusInfinity);
   return load_first(row + i, vocab - i, kMinusInfinity);
 }
 
-struct Scan {
-  float max;
-  bool nan;
-};
-
-// The largest value, and that of each chunk.
-inline Scan scan(const float* row, int32_t vocab, float* chunk_max) {
-  Mask nan = lane_range(0, 0);
-  float largest = kMinusInfinity;
-  for (int32_t chunk = 0; chunk * kChunk < vocab; ++chunk) {
-    const int32_t end = smaller((chunk + 1) * kChunk, vocab);
-    Floats most = splat(kMinusInfinity);
-    for (int32_t i = chunk * kChunk; i < end; i += kLanes) {
-      const Floats x = load_row(row, i, vocab);
-      nan = nan | is_nan(x);
-      most = maximum(most, x);
-    }
-    chunk_max[chunk] = max_lanes(most);
-    largest = largest > chunk_max[chunk] ? largest : chunk_max[chunk];
-  }
-  return {largest, any(nan)};
+// As the race sees the logits; forbidden tokens stay at -inf.
+inline float value_of(const SampleRow& row, float logit) {
+  return (logit - row.max) / row.temperature;
+}
+inline Floats load_values(const SampleRow& row, int32_t i) {
+  const Floats shifted = load_row(row.logits, i, row.vocab) - splat(row.max);
+  return row.temperature == 1.0f ? shifted : shifted / splat(row.temperature);
 }
 
-// The lowest id with this value, which the row holds.
-inline int32_t find_first(const float* row, int32_t vocab, const float* chunk_max, float value) {
+// Lanes that are above the limit.
+inline Mask above(Limit limit, Floats values, Ints ids) {
+  return (splat(limit.value) < values) |
+         ((values == splat(limit.value)) & (ids < splat(limit.id)));
+}
+
+// Call visit(first token) for every chunk of the range.
+template <class Visit>
+inline void each_chunk(TokenRange range, Visit visit) {
+  for (int32_t first = range.first; first < range.last; first += kChunk) visit(first);
+}
+
+// Running maxima of a scan.
+struct Scanned {
+  Mask nan = lane_range(0, 0);
+  Floats most = splat(kMinusInfinity);
+  void see(Floats x) {
+    nan = nan | is_nan(x);
+    most = maximum(most, x);
+  }
+  Scan result() const { return {max_lanes(most), any(nan)}; }
+};
+
+inline Scan scan(const float* logits, int32_t vocab, TokenRange range, float* chunk_max) {
+  Scan all{kMinusInfinity, false};
+  each_chunk(range, [&](int32_t first) {
+    Scanned chunk;
+    for (int32_t i = first; i < first + kChunk; i += kLanes) {
+      chunk.see(load_row(logits, i, vocab));
+    }
+    const Scan found = chunk.result();
+    chunk_max[first / kChunk] = found.max;
+    all = {all.max > found.max ? all.max : found.max, all.nan || found.nan};
+  });
+  return all;
+}
+
+inline Mask mask_lanes(const uint32_t* mask, int32_t i, int32_t vocab) {
+  if (mask == nullptr || i >= vocab) return lane_range(0, kLanes);
+  return mask_of_bits(mask[i / 32] >> i % 32 & 0xffffu);
+}
+
+inline Scan copy_masked(const float* logits, int32_t vocab, TokenRange range, const uint32_t* mask,
+                        float* target, float* chunk_max) {
+  Scanned all;
+  each_chunk(range, [&](int32_t first) {
+    Floats most = splat(kMinusInfinity);
+    for (int32_t i = first; i < first + kChunk; i += kLanes) {
+      const Floats x = load_row(logits, i, vocab);
+      all.see(x);
+      const Floats kept = select(mask_lanes(mask, i, vocab), x, splat(kMinusInfinity));
+      most = maximum(most, kept);
+      store(target + i, kept);
+    }
+    chunk_max[first / kChunk] = max_lanes(most);
+  });
+  return all.result();
+}
+
+inline Scan refresh(const float* logits, int32_t vocab, float* chunk_max) {
+  Scan all{kMinusInfinity, false};
+  each_chunk({0, vocab}, [&](int32_t first) {
+    float& most = chunk_max[first / kChunk];
+    if (most != most) {
+      const Scan found = scan(logits, vocab, {first, smaller(first + kChunk, vocab)}, chunk_max);
+      all.nan = all.nan || found.nan;
+    }
+    all.max = all.max > most ? all.max : most;
+  });
+  return all;
+}
+
+inline int32_t find_first(const SampleRow& row) {
   int32_t chunk = 0;
-  while (!(chunk_max[chunk] == value)) ++chunk;
+  while (!(row.chunk_max[chunk] == row.max)) ++chunk;
   int32_t i = chunk * kChunk;
-  while (!any(load_row(row, i, vocab) == splat(value))) i += kLanes;
-  while (!(row[i] == value)) ++i;
+  while (!any(load_row(row.logits, i, row.vocab) == splat(row.max))) i += kLanes;
+  while (!(row.logits[i] == row.max)) ++i;
   return i;
 }
 
-// target = (row - max) / temperature, with -inf up to the end of the last chunk. Returns the sum
-// of e^target, which only top-p needs.
-template <bool kSum>
-double scale(const float* row, int32_t vocab, float max, float temperature, float* target,
-             float* chunk_max) {
-  Doubles sum = zero_doubles();
-  for (int32_t chunk = 0; chunk * kChunk < vocab; ++chunk) {
-    Floats most = splat(kMinusInfinity);
-    for (int32_t i = chunk * kChunk; i < (chunk + 1) * kChunk; i += kLanes) {
-      const Floats x = i < vocab ? load_row(row, i, vocab) : splat(kMinusInfinity);
-      const Floats z = (x - splat(max)) / splat(temperature);
-      store(target + i, z);
-      most = maximum(most, z);
-      if constexpr (kSum) sum = sum + exp_lanes(z);
-    }
-    chunk_max[chunk] = max_lanes(most);
+// Sum of weight(first token of a vector) over a chunk, in f32: eight terms a lane, in pairs.
+template <class Weight>
+inline Floats chunk_sum(int32_t first, Weight weight) {
+  Floats sums[4];
+  for (int32_t i = 0; i < 4; ++i) {
+    sums[i] = weight(first + 2 * i * kLanes) + weight(first + (2 * i + 1) * kLanes);
   }
-  return kSum ? sum_lanes(sum) : 0.0;
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// log(sum of e^(row - max)).
-inline double log_sum(const float* row, int32_t vocab, float max) {
+inline double mass_of_all(const SampleRow& row, TokenRange range) {
   Doubles sum = zero_doubles();
-  for (int32_t i = 0; i < vocab; i += kLanes) {
-    sum = sum + exp_lanes(load_row(row, i, vocab) - splat(max));
-  }
-  return natural_log(sum_lanes(sum));
+  each_chunk(range, [&](int32_t first) {
+    sum = sum + chunk_sum(first, [&](int32_t i) { return exp_lanes(load_values(row, i)); });
+  });
+  return sum_lanes(sum);
 }
 
-// Tokens still in the race, by rising id. Memory is the caller's: padded_vocab of each.
-struct Candidates {
-  float* values;
-  int32_t* ids;
-  int32_t count;
-};
+inline double mass(const SampleRow& row, Limit limit, TokenRange range) {
+  if (limit.value == kMinusInfinity) return mass_of_all(row, range);
+  Doubles sum = zero_doubles();
+  each_chunk(range, [&](int32_t first) {
+    if (value_of(row, row.chunk_max[first / kChunk]) < limit.value) return;
+    sum = sum + chunk_sum(first, [&](int32_t i) {
+      const Floats values = load_values(row, i);
+      const Mask inside = above(limit, values, lane_numbers() + splat(i));
+      return select(inside, exp_lanes(values), splat(0.0f));
+    });
+  });
+  return sum_lanes(sum);
+}
 
 inline void add(Candidates& to, Floats values, Ints ids, Mask which) {
   compress(to.values + to.count, values, which);
   to.count += compress(to.ids + to.count, ids, which);
 }
 
-// All tokens with a value of at least `threshold`.
-inline void collect(const float* row, int32_t vocab, const float* chunk_max, float threshold,
-                    Candidates& to) {
-  to.count = 0;
-  for (int32_t chunk = 0; chunk * kChunk < vocab; ++chunk) {
-    if (chunk_max[chunk] < threshold) continue;
-    const int32_t end = smaller((chunk + 1) * kChunk, vocab);
-    for (int32_t i = chunk * kChunk; i < end; i += kLanes) {
-      const Floats x = load_row(row, i, vocab);
-      const Mask which = (splat(threshold) <= x) & lane_range(0, smaller(vocab - i, kLanes));
-      if (any(which)) add(to, x, lane_numbers() + splat(i), which);
+inline int32_t collect(const SampleRow& row, float value, TokenRange range, float* values,
+                       int32_t* ids) {
+  Candidates list{values, ids, 0};
+  each_chunk(range, [&](int32_t first) {
+    if (value_of(row, row.chunk_max[first / kChunk]) < value) return;
+    for (int32_t i = first; i < smaller(first + kChunk, row.vocab); i += kLanes) {
+      const Floats x = load_values(row, i);
+      const Mask which = (splat(value) <= x) & lane_range(0, smaller(row.vocab - i, kLanes));
+      if (any(which)) add(list, x, lane_numbers() + splat(i), which);
     }
-  }
+  });
+  return list.count;
 }
 
 }  // namespace

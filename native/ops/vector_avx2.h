@@ -180,6 +180,34 @@ inline int compress_lanes(Lane* p, Vector x, Mask m) {
 inline int compress(float* p, Floats x, Mask m) { return compress_lanes(p, x, m); }
 inline int compress(int32_t* p, Ints x, Mask m) { return compress_lanes(p, x, m); }
 
+// Eight u64 lanes, of which the low halves count.
+struct Wides {
+  __m256i a, b;
+};
+constexpr int kWides = 8;
+inline Wides wide(uint32_t x) { return {_mm256_set1_epi64x(x), _mm256_set1_epi64x(x)}; }
+inline Wides wide_numbers(uint32_t first) {
+  const __m256i start = _mm256_set1_epi64x(first);
+  return {_mm256_add_epi64(start, _mm256_setr_epi64x(0, 1, 2, 3)),
+          _mm256_add_epi64(start, _mm256_setr_epi64x(4, 5, 6, 7))};
+}
+inline Wides xor_all(Wides x, Wides y, Wides z) {
+  return {_mm256_xor_si256(_mm256_xor_si256(x.a, y.a), z.a),
+          _mm256_xor_si256(_mm256_xor_si256(x.b, y.b), z.b)};
+}
+inline Wides multiply_low(Wides x, Wides y) {
+  return {_mm256_mul_epu32(x.a, y.a), _mm256_mul_epu32(x.b, y.b)};
+}
+inline Wides high_half(Wides x) { return {_mm256_srli_epi64(x.a, 32), _mm256_srli_epi64(x.b, 32)}; }
+inline Wides max_low(Wides x, Wides y) {
+  return {_mm256_max_epu32(x.a, y.a), _mm256_max_epu32(x.b, y.b)};
+}
+inline void store(uint64_t* p, Wides x) {
+  auto* q = reinterpret_cast<__m256i*>(p);
+  _mm256_storeu_si256(q, x.a);
+  _mm256_storeu_si256(q + 1, x.b);
+}
+
 // Sixteen f64 lanes: sums that must not round.
 struct Doubles {
   __m256d v[4];

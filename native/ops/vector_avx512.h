@@ -108,6 +108,23 @@ inline int compress(int32_t* p, Ints a, Mask m) {
   return __builtin_popcount(m.v);
 }
 
+// Eight u64 lanes, of which the low halves count.
+struct Wides {
+  __m512i v;
+};
+constexpr int kWides = 8;
+inline Wides wide(uint32_t x) { return {_mm512_set1_epi64(x)}; }
+inline Wides wide_numbers(uint32_t first) {
+  return {_mm512_add_epi64(_mm512_set1_epi64(first), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7))};
+}
+inline Wides xor_all(Wides a, Wides b, Wides c) {
+  return {_mm512_ternarylogic_epi64(a.v, b.v, c.v, 0x96)};
+}
+inline Wides multiply_low(Wides a, Wides b) { return {_mm512_mul_epu32(a.v, b.v)}; }
+inline Wides high_half(Wides a) { return {_mm512_srli_epi64(a.v, 32)}; }
+inline Wides max_low(Wides a, Wides b) { return {_mm512_max_epu32(a.v, b.v)}; }
+inline void store(uint64_t* p, Wides a) { _mm512_storeu_si512(p, a.v); }
+
 // Eight f64 lanes twice: sums that must not round.
 struct Doubles {
   __m512d low, high;

@@ -164,6 +164,24 @@ inline int compress(int32_t* p, Ints a, Mask m) {
   return count;
 }
 
+// Eight u64 lanes, of which the low halves count.
+typedef uint64_t LongLanes __attribute__((vector_size(64)));
+struct Wides {
+  LongLanes v;
+};
+constexpr int kWides = 8;
+inline LongLanes low_half(LongLanes a) { return a & 0xffffffffu; }
+inline Wides wide(uint32_t x) { return {x + LongLanes{}}; }
+inline Wides wide_numbers(uint32_t first) { return {first + LongLanes{0, 1, 2, 3, 4, 5, 6, 7}}; }
+inline Wides xor_all(Wides a, Wides b, Wides c) { return {a.v ^ b.v ^ c.v}; }
+inline Wides multiply_low(Wides a, Wides b) { return {low_half(a.v) * low_half(b.v)}; }
+inline Wides high_half(Wides a) { return {a.v >> 32}; }
+inline Wides max_low(Wides a, Wides b) {
+  const LongLanes x = low_half(a.v), y = low_half(b.v);
+  return {x > y ? x : y};
+}
+inline void store(uint64_t* p, Wides a) { std::memcpy(p, &a.v, sizeof a.v); }
+
 // Sixteen f64 lanes: sums that must not round.
 struct Doubles {
   DoubleLanes v;

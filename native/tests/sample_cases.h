@@ -13,7 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "../ops/sample.h"
+#include "../ops/sample_row.h"
+#include "../thread_pool.h"
 
 using namespace legato;
 
@@ -93,7 +94,10 @@ struct Batch {
   }
 };
 
-std::vector<Answer> run(Simd simd, const std::vector<Case>& cases, int32_t columns) {
+// By `threads` threads that share each row.
+std::vector<Answer> run(Simd simd, const std::vector<Case>& cases, int32_t columns,
+                        int threads = 1) {
+  ThreadPool pool(threads);
   Batch batch(cases, columns);
   const auto rows = cases.size();
   const auto width = static_cast<size_t>(columns);
@@ -105,7 +109,10 @@ std::vector<Answer> run(Simd simd, const std::vector<Case>& cases, int32_t colum
   for (size_t r = 0; r < rows; ++r) {
     // An exact copy: reading past the end is a fault under a sanitiser.
     const std::vector<float> logits = cases[r].logits;
-    sample_row(simd, batch.state, static_cast<int32_t>(r), logits.data(), result, scratch.data());
+    pool.run([&](Worker& worker) {
+      sample_row(simd, batch.state, static_cast<int32_t>(r), logits.data(), result, scratch.data(),
+                 worker);
+    });
     const auto start = static_cast<long>(r * width);
     const auto end = static_cast<long>((r + 1) * width);
     answers.push_back({tokens[r], logprobs[r],

@@ -11,7 +11,7 @@ from model.tiny import f32_tensor
 from op.programs import embed_program, head_program
 from op.steps import Part, make_step, sampling_input
 
-VOCAB = 4099  # no multiple of a vector, a mask word or a noise counter
+VOCAB = 9001  # no multiple of a vector, a mask word or a noise counter; three segments
 ROWS = 24
 RNG = np.random.default_rng(7)
 SEEDS = RNG.integers(0, 2**64, ROWS, np.uint64, endpoint=False)
@@ -86,6 +86,34 @@ def test_tokens_and_logprobs_are_those_of_the_definition(vocabulary_backend, fie
     )
     step = make_step([Part(range(ROWS), 0, [[0, 1]])], sampling=sampling)
     assert_as_defined(vocabulary_backend.run(step), sampling)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_threads_change_no_bit_of_tokens_and_logprobs(make_backend, rows):
+    rng = np.random.default_rng(0)
+    program, tensors = head_program(*rng.standard_normal((2, VOCAB, 16)).astype(np.float32))
+    sampling = sampling_input(
+        rows,
+        VOCAB,
+        temperature=np.linspace(0.5, 3, rows),
+        top_p=0.7,
+        top_k=np.arange(rows) % 3 * 40,
+        seed=SEEDS[:rows],
+        bias=BIAS[:rows],
+        seen=SEEN[:rows],
+        repetition=1.2,
+        allowed=ALLOWED[:rows],
+        num_logprobs=4,
+    )
+    step = make_step([Part(range(rows), 0, [[0]])], sampling=sampling)
+    alone, *teams = (
+        make_backend(program, tensors, num_threads=threads).run(step) for threads in (1, 2, 5)
+    )
+    for team in teams:
+        np.testing.assert_array_equal(team.token_ids, alone.token_ids)
+        np.testing.assert_array_equal(team.logprobs, alone.logprobs)
+        np.testing.assert_array_equal(team.top_ids, alone.top_ids)
+        np.testing.assert_array_equal(team.top_logprobs, alone.top_logprobs)
 
 
 def square_backend(make_backend, logits: np.ndarray):
