@@ -6,7 +6,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(shell find native -type f 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test sanitize check format bench native clean
+.PHONY: help run serve test soak sanitize check format bench native clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,10 @@ serve: $(VENV)/.installed ## build and serve the default model until interrupted
 
 test: $(VENV)/.installed-dev ## run the whole test suite
 	@$(BIN)/python -m pytest
+
+STEPS ?= 1000000
+soak: $(VENV)/.installed-dev ## a million steps of random schedules with faults; SEED=n replays one
+	@PYTHONPATH=tests $(BIN)/python -m sim.soak $(if $(SEED),--seed $(SEED),--steps $(STEPS))
 
 sanitize: $(VENV)/.installed-dev ## the kernels' own checks under AddressSanitizer and UBSan
 	@$(PIP) 'nanobind>=2.4'

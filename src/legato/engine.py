@@ -25,7 +25,7 @@ from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence, make_samples
 from legato.scheduler.stats import EngineStats as EngineStats
 from legato.scoring import MAX_LOGITS_BYTES, ROWS_BESIDE, RowsOf, score
-from legato.step_times import StepTimes, split_ns
+from legato.step_times import PricedStep, StepTimes, split_ns
 from legato.validate import check_context, check_request, check_token_ids
 
 _log = logging.getLogger(__name__)
@@ -134,10 +134,16 @@ class Engine:
 
     def step(self) -> list[TokenEvent]:
         """One step: schedule → run → commit. The events of all requests that it touched."""
-        start_ns = self._clock.now_ns()
-        batch = self._schedule(start_ns)
-        if batch.sequences:
-            self._run(batch, start_ns)
+        batch = Batch()
+        try:
+            start_ns = self._clock.now_ns()
+            batch = self._schedule(start_ns)
+            if batch.sequences:
+                self._run(batch, start_ns)
+        except Exception as error:
+            _log.exception("a step of %d sequences failed", len(batch.sequences))
+            self._totals["failed_steps"] += 1
+            self._fail(batch.sequences or list(self._live), error)
         events, self._unsent = self._unsent, []
         return events
 
@@ -202,11 +208,7 @@ class Engine:
         self._backend.close()
 
     def _schedule(self, now_ns: int) -> Batch:
-        try:
-            batch = self._scheduler.schedule(now_ns)
-        except Exception as error:
-            self._fail(list(self._live), error)
-            return Batch()
+        batch = self._scheduler.schedule(now_ns)
         if self._scheduler.faults:
             self._fail_faulty()
             batch.leave_out_finished()
@@ -215,26 +217,22 @@ class Engine:
     def _run(self, batch: Batch, start_ns: int) -> None:
         self._live.start(batch.sequences, start_ns)
         step = self._times.price(batch)
-        chosen = self._choose(batch)
+        try:
+            chosen = self._runner.run(batch)
+        finally:
+            self._account(batch, step, start_ns)
+        ended_ns, duration_ns, _ = self._last_step
+        self._times.observe(step, duration_ns)
+        self._commit(batch, chosen, ended_ns)
+
+    def _account(self, batch: Batch, step: PricedStep, start_ns: int) -> None:
+        """The step has ended, well or not: divide its time among those that took part."""
         now_ns = self._clock.now_ns()
         duration_ns = now_ns - start_ns
         for sequence, share in zip(batch.sequences, split_ns(duration_ns, step.parts), strict=True):
             sequence.machine_ns += share
         self._last_step = (now_ns, duration_ns, sum(batch.num_rows))
         self._totals["steps"] += 1
-        if isinstance(chosen, Exception):
-            self._totals["failed_steps"] += 1
-            self._fail(batch.sequences, chosen)
-            return
-        self._times.observe(step, duration_ns)
-        self._commit(batch, chosen, now_ns)
-
-    def _choose(self, batch: Batch) -> list[Choices] | Exception:
-        try:
-            return self._runner.run(batch)
-        except Exception as error:
-            _log.exception("a step of %d sequences failed", len(batch.sequences))
-            return error
 
     def _commit(self, batch: Batch, chosen: list[Choices], now_ns: int) -> None:
         events = self._scheduler.commit(batch, chosen, now_ns)

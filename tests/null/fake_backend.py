@@ -123,6 +123,7 @@ class FakeBackend:
         return mix(*parts)
 
     def _sample(self, digests: list[int], s: SamplingInput) -> StepOutput:
+        self.sampling = s
         rows = len(digests)
         width = max(0, int(s.num_logprobs.max(initial=0)))
         tokens = np.array([self._token(d, s, row) for row, d in enumerate(digests)], np.int32)
@@ -184,11 +185,14 @@ def _choose(digest: int, seen: int, seed: int, index: int, position: int) -> int
     return mix(digest, seen, seed, index, position) % VOCAB
 
 
-def next_token(tokens: Sequence[int], windows: Sequence[int | None], seed: int, index: int) -> int:
-    """What the backend must choose after `tokens`, for a request without bias and penalties."""
+def next_token(
+    tokens: Sequence[int], windows: Sequence[int | None], seed: int, index: int, seen: int = NOTHING
+) -> int:
+    """What the backend must choose after `tokens`, for a request without bias; `seen` is of the
+    tokens that penalties look at."""
     ids = np.asarray(tokens, np.int64)
     views = [_attended(len(ids) - 1, window) for window in windows]
-    return _choose(mix(*(int(ids[v] @ WEIGHTS[v]) for v in views)), NOTHING, seed, index, len(ids))
+    return _choose(mix(*(int(ids[v] @ WEIGHTS[v]) for v in views)), seen, seed, index, len(ids))
 
 
 def make_engine(

@@ -1,25 +1,31 @@
 """A seeded life of an engine: arrivals, cancellations, priorities, forks and faults, all at random.
 
-Safety: after every step the blocks add up and every token is the one that its request must get.
-Liveness: when arrivals and faults stop, everything ends within a bounded number of steps.
+Safety: after every step the blocks add up, every token is the one that its request must get, and
+nothing fails but for a fault. Liveness: when arrivals and faults stop, everything ends within a
+bounded number of steps.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
 from legato.core import FinishReason, Request, TokenEvent
-from legato.errors import BackendError, CapacityError, InvalidRequestError
-from null.fake_backend import make_engine, make_request, next_token
+from legato.errors import CapacityError, InvalidRequestError
+from null.fake_backend import make_engine
+from sim.faults import InjectedFaultError, Injector
+from sim.wishes import Sample, random_request
 
 WINDOWS = ((None,), (24,), (None, 24, 24), (40, None))
 MAX_LIVE = 12
 MAX_CALM_STEPS = MAX_LIVE * 4 * (150 + 40)  # one after the other: samples x (output + chunks)
-
-
-class InjectedFaultError(BackendError):
-    """A fault that the simulation asked for."""
+ENDS = {
+    FinishReason.STOP: "stopped",
+    FinishReason.LENGTH: "out of length",
+    FinishReason.CANCELLED: "cancelled",
+    FinishReason.ERROR: "failed",
+}
 
 
 @dataclass
@@ -30,14 +36,19 @@ class Chances:
     cancel: float
     fault: float
     no_token: float
+    scoring: float
 
 
-@dataclass
-class Sample:
-    """What one sample has given so far."""
-
-    tokens: list[int]
-    ended: FinishReason | None = None
+def draw_chances(random: Random) -> Chances:
+    """Some lives are quiet, some are not."""
+    pick = random.choice
+    return Chances(
+        arrival=pick([0.05, 0.2, 0.6]),
+        cancel=pick([0, 0.02, 0.1]),
+        fault=pick([0, 0.01, 0.03, 0.1]),
+        no_token=pick([0, 0, 0.005]),
+        scoring=pick([0, 0.01]),
+    )
 
 
 @dataclass
@@ -47,10 +58,13 @@ class Simulation:
     seed: int
     random: Random = field(init=False)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
-    requests: dict[str, Request] = field(default_factory=dict)
     steps: int = 0
-    injected: int = 0
     added: int = 0
+    machine_ns: int = 0
+    _events: Counter[str] = field(default_factory=Counter)
+    names: dict[int, str] = field(default_factory=dict)  # of requests, by their seed
+    excused: set[str] = field(default_factory=set)  # requests that may fail alone
+    cancelled: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -63,19 +77,18 @@ class Simulation:
             max_batch_tokens=pick([5, 16, 37, 64]),
             max_sequences=pick([1, 3, 6]),
             prefix_cache=self.random.random() < 0.7,
+            scheduling=pick(["deadline", "deadline", "throughput"]),
         )
+        if self.random.random() < 0.2:  # digests that collide all the time
+            self.engine._cache.prefix._hash = self._weak_hash
         self.lengths = pick([(5, 17, 30), (1, 5, 16, 17, 30, 48, 90, 191, 200)])
         self.outputs = pick([(60, 150), (1, 5, 20, 60, 150)])
-        self.chances = Chances(
-            arrival=pick([0.05, 0.2, 0.6]),
-            cancel=pick([0, 0.02, 0.1]),
-            fault=pick([0, 0, 0.01, 0.05]),
-            no_token=pick([0, 0, 0.005]),
-        )
+        self.chances = draw_chances(self.random)
         self.backend.keep_steps = False
         self.calm = False
-        self.backend.fault = self._maybe_fail
-        self.backend.spoil = self._maybe_spoil
+        self.backend.fault = self._take_time
+        self.backend.spoil = self._spoil
+        self.injector = Injector(self.engine, self.backend, self.random)
 
     def run(self, num_steps: int) -> None:
         """`num_steps` of turmoil, then calm until nothing is left."""
@@ -89,65 +102,135 @@ class Simulation:
             self._step()
         self._check_end()
 
+    def events(self) -> Counter[str]:
+        """How often what happened."""
+        injected = {f"{kind} faults": n for kind, n in self.injector.counts.items()}
+        stats = self.engine.stats()
+        return self._events + Counter(
+            preemptions=stats.preemptions, copies=self.backend.copies, **injected
+        )
+
+    def story(self) -> dict[str, list[tuple[list[int], FinishReason | None]]]:
+        """Tokens and end of every sample of every request."""
+        return {name: [(s.tokens, s.ended) for s in group] for name, group in self.samples.items()}
+
+    def _chance(self, probability: float) -> bool:
+        return not self.calm and self.random.random() < probability
+
+    def _live(self) -> list[str]:
+        return [name for name, group in self.samples.items() if not all(s.ended for s in group)]
+
     def _disturb(self) -> None:
-        if self.random.random() < self.chances.arrival and len(self.requests) < MAX_LIVE:
+        live = self._live()
+        if self._chance(self.chances.arrival) and len(live) < MAX_LIVE:
             self._arrive()
-        if self.requests and self.random.random() < self.chances.cancel:
-            name = self.random.choice(list(self.requests))
-            index = self.random.choice([None, 0])
-            self.engine.cancel(name, index)
+        if live and self._chance(self.chances.cancel):
+            self._cancel(self.random.choice(live))
+        if self._chance(self.chances.scoring):
+            self._score()
 
     def _arrive(self) -> None:
         self.added += 1
-        random = self.random
-        request = make_request(
-            f"r{self.added}",
-            random.choice(self.lengths),
-            start=random.randint(0, 3),
-            priority=random.choice([0, 0, 0, 1, -1]),
-            salt=random.choice(["", "", "tenant"]),
-            n=random.choice([1, 1, 1, 2, 4]),
-            max_tokens=random.choice(self.outputs),
-            temperature=1.0,
-            seed=random.getrandbits(64),
+        name = f"r{self.added}"
+        request = random_request(
+            self.random, name, self.lengths, self.outputs, lambda where: self._fail_matcher(name)
         )
         try:
             self.engine.add(request)
         except (InvalidRequestError, CapacityError):
             assert len(request.prompt) >= 100, "a short prompt was refused"
-            return
-        self.requests[request.id] = request
-        self.samples[request.id] = [Sample(list(request.prompt)) for _ in range(request.params.n)]
+            self._events["refused"] += 1
+        except InjectedFaultError:
+            assert name in self.excused
+        else:
+            self._expect(request)
+
+    def _expect(self, request: Request) -> None:
+        limit = self.engine._pool_context
+        self.names[request.params.seed or 0] = request.id
+        self.samples[request.id] = [
+            Sample(request, index, self.windows, limit) for index in range(request.params.n)
+        ]
+
+    def _cancel(self, name: str) -> None:
+        """All of a request or one sample; sometimes the accounts fail meanwhile."""
+        if self._chance(self.chances.fault):
+            self.injector.arm("operation")
+        self.engine.cancel(name, self.random.choice([None, 0, len(self.samples[name]) - 1]))
+        self.injector.disarm()
+        self.cancelled.add(name)
+
+    def _score(self) -> None:
+        tokens = [self.random.randrange(90) for _ in range(self.random.randint(1, 20))]
+        try:
+            assert self.engine.logits(tokens).shape == (len(tokens), self.engine.vocab_size)
+        except CapacityError:
+            assert self._live(), "no room in an engine without requests"
 
     def _step(self) -> None:
         self.steps += 1
-        for event in self.engine.step():
+        faulty = self._chance(self.chances.fault)
+        if faulty:
+            self.injector.arm("operation", "operation", "backend", "line")
+        events = self.engine.step()
+        self.injector.disarm()
+        self._check_failures(events, faulty and self.injector.fired)
+        for event in events:
             self._take(event)
         self.engine.check_integrity()
-        assert self.engine.stats().failed_steps == self.injected, "a step failed by itself"
+
+    def _check_failures(self, events: list[TokenEvent], fired: bool) -> None:
+        """Who failed must have had a reason; a fault of one request costs no other."""
+        failed = {e.request_id for e in events if e.finish_reason is FinishReason.ERROR}
+        failed -= self.excused
+        if not fired:
+            assert not failed, f"{failed} failed without a fault"
+        elif not self.injector.whole_step:
+            assert len(failed) <= 1, f"{failed} failed of a fault in one request"
 
     def _take(self, event: TokenEvent) -> None:
-        request = self.requests[event.request_id]
         sample = self.samples[event.request_id][event.index]
         assert sample.ended is None, "an event after the end"
         if event.token_id is not None:
-            seed = request.params.seed
-            assert event.token_id == next_token(sample.tokens, self.windows, seed, event.index)
+            assert (event.token_id, event.finish_reason) == sample.expect()
             sample.tokens.append(event.token_id)
+        elif event.finish_reason is FinishReason.CANCELLED:
+            assert event.request_id in self.cancelled, "nobody cancelled"
+        else:
+            assert event.finish_reason is FinishReason.ERROR
         sample.ended = event.finish_reason
-        if all(s.ended for s in self.samples[request.id]):
-            del self.requests[request.id]
+        self._count(event, sample)
+        self.machine_ns += event.machine_ns
+
+    def _count(self, event: TokenEvent, sample: Sample) -> None:
+        self._events["prefix hits"] += event.cached_tokens > 0
+        self._events["constrained"] += sample.request.constraint is not None
+        if event.finish_reason is not None:
+            self._events[ENDS[event.finish_reason]] += 1
 
     def _check_end(self) -> None:
         assert not self.engine.has_work, "requests are left when all is calm"
-        assert not self.requests
+        assert not self._live(), "a request never ended"
         stats = self.engine.stats()
         assert stats.used_blocks == stats.running == stats.waiting == 0
+        assert self.machine_ns <= self.engine._clock.now_ns(), "time that no step took"
 
-    def _maybe_fail(self, run: int) -> None:
-        if not self.calm and self.random.random() < self.chances.fault:
-            self.injected += 1
-            raise InjectedFaultError(f"run {run}")
+    def _take_time(self, run: int) -> None:
+        self.engine._clock.advance(self.random.randint(1, 2_000_000))
 
-    def _maybe_spoil(self, run: int, row: int) -> bool:
-        return not self.calm and self.random.random() < self.chances.no_token
+    def _weak_hash(self, parent: bytes, block: bytes) -> bytes:
+        self._events["collisions"] += 1
+        return bytes([sum(block) % 5])
+
+    def _spoil(self, run: int, row: int) -> bool:
+        if not self._chance(self.chances.no_token):
+            return False
+        self.excused.add(self.names[int(self.backend.sampling.seed[row])])
+        self._events["no token"] += 1
+        return True
+
+    def _fail_matcher(self, name: str) -> None:
+        if self._chance(self.chances.fault):
+            self.excused.add(name)
+            self._events["matcher faults"] += 1
+            raise InjectedFaultError(name)
