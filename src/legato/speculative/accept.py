@@ -1,4 +1,4 @@
-"""Verification by shared noise, and what is learnt from it.
+"""What verification teaches: how often drafted tokens are right, by confidence and place.
 
 The target's token at each position is a function of (logits, seed, position), so a draft is right
 exactly where it equals that token: no rejection step, and nothing changes but the time.
@@ -10,55 +10,66 @@ from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
 
-DECAY = 0.9
-"""Weight that what was learnt keeps when a draft is verified."""
+DECAY = 0.95
+"""Weight that what was learnt keeps when a drafted token is verified."""
 
-PRIOR = 2.0
-"""Verifications that the prior estimate counts for."""
+PRIOR_TRIALS = 3.0
+"""Verified tokens that a prior counts for."""
 
+PLACES = 4
+"""Places in a draft that are told apart; later ones count as the last."""
 
-def num_accepted(draft: Sequence[int], chosen: Sequence[int]) -> int:
-    """How many drafted tokens the target chose itself, up to the first that it did not."""
-    for count, (guess, token) in enumerate(zip(draft, chosen, strict=False)):
-        if guess != token:
-            return count
-    return min(len(draft), len(chosen))
+Rates = Sequence[Sequence[float]]
+"""By confidence class and place: the probability that a drafted token is right when all before
+it were."""
+
+PRIOR_RATES: Rates = tuple(
+    (first, *[rest] * (PLACES - 1))
+    for first, rest in ((0.2, 0.4), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 0.95))
+)
+"""To begin with, for a match of up to 1, 2, 4, 8, 16 tokens and longer ones."""
 
 
 class Acceptance:
-    """Running acceptance rates of one drafter, a rate for each confidence class.
+    """Running rates of acceptance.
 
-    A drafted token is a Bernoulli trial given that all before it were accepted; trials that were
-    not reached say nothing. Old trials fade. A class without trials has the prior's rate.
+    A drafted token is a trial given that all before it were accepted; tokens behind a wrong one
+    were not tried. Old trials fade. Where nothing was tried the prior's rate holds.
     """
 
-    def __init__(self, priors: Sequence[float]) -> None:
-        """`priors[c]`: the rate to begin with in class c; classes beyond take the last."""
-        self._priors = list(priors)
-        self._right = [PRIOR * rate for rate in self._priors]
-        self._trials = [PRIOR] * len(self._priors)
+    def __init__(self, priors: Rates = PRIOR_RATES) -> None:
+        """Classes and places beyond those of `priors` take the last of them."""
+        self._right = [[PRIOR_TRIALS * rate for rate in places] for places in priors]
+        self._trials = [[PRIOR_TRIALS] * len(places) for places in priors]
 
-    def rate(self, confidence: int) -> float:
-        """Probability that a drafted token of that class is right when those before it were."""
-        place = min(confidence, len(self._priors) - 1)
-        return self._right[place] / self._trials[place]
+    @property
+    def rates(self) -> list[list[float]]:
+        """The rates now."""
+        pairs = zip(self._right, self._trials, strict=True)
+        return [[r / t for r, t in zip(right, tried, strict=True)] for right, tried in pairs]
+
+    def rate(self, confidence: int, place: int) -> float:
+        """Probability that the token at `place` of a draft is right when those before it were."""
+        known = min(confidence, len(self._right) - 1)
+        at = min(place, len(self._right[known]) - 1)
+        return self._right[known][at] / self._trials[known][at]
+
+    def gains(self, confidence: int, count: int) -> list[float]:
+        """Expected tokens that the 1st, 2nd … of `count` drafted ones adds; they never rise."""
+        return list(accumulate((self.rate(confidence, place) for place in range(count)), mul))
 
     def observe(self, confidence: int, drafted: int, accepted: int) -> None:
-        """A draft of `drafted` tokens was verified and `accepted` of them were right."""
-        if not drafted:
-            return
-        place = min(confidence, len(self._priors) - 1)
-        trials = accepted + (accepted < drafted)
-        self._right[place] = DECAY * self._right[place] + accepted
-        self._trials[place] = DECAY * self._trials[place] + trials
-
-
-def gains(rate: float, count: int) -> list[float]:
-    """Expected tokens that the 1st, 2nd … drafted token adds: rate, rate², …"""
-    return list(accumulate([rate] * count, mul))
+        """A draft of `drafted` tokens was verified and the first `accepted` of them were right."""
+        known = min(confidence, len(self._right) - 1)
+        right, trials = self._right[known], self._trials[known]
+        for place in range(min(drafted, accepted + 1)):
+            at = min(place, len(right) - 1)
+            right[at] = DECAY * right[at] + (place < accepted)
+            trials[at] = DECAY * trials[at] + 1
 
 
 def expected_tokens(rate: float, count: int) -> float:
-    """Tokens a step gives with `count` drafts: (1 − a^{k+1}) / (1 − a), the target's own included
-    (Leviathan et al. 2023, arXiv 2211.17192, equation 1)."""
-    return 1.0 + sum(gains(rate, count))
+    """Tokens that a step with `count` drafts gives at a constant rate a of acceptance, the
+    target's own included: (1 − a^{k+1}) / (1 − a) (Leviathan et al. 2023, arXiv 2211.17192,
+    equation 1)."""
+    return 1.0 + sum(rate**place for place in range(1, count + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from heapq import heapify, heapreplace
+from heapq import heapify, heappop, heapreplace
 
 MIN_GAIN = 0.02
 """A drafted token that adds less than this is not worth its bookkeeping."""
@@ -13,36 +13,37 @@ MARGIN = 1.02
 
 
 def choose_depths(
-    rates: Sequence[float],
-    limits: Sequence[int],
+    gains: Sequence[Sequence[float]],
     step_ns: Callable[[int], float],
-    budget_ns: float,
+    limit_ns: float,
+    max_rows: int,
 ) -> list[int]:
     """Drafted tokens for each sequence, so that expected tokens per predicted second are most.
 
-    Sequence i gains `rates[i]`^j expected tokens from its j-th draft. Drafts join in order of gain;
-    of all prefixes of that order the best is taken: optimal where a step's time grows convexly
-    with its rows, and never worse than no drafts by the prediction.
+    Drafted tokens join in order of gain; of all prefixes of that order the best is taken. That is
+    optimal where gains of a sequence never rise, and never worse than no drafts by the prediction.
 
     Args:
-        rates: probability that a drafted token is right, per sequence, in [0, 1].
-        limits: most drafts of each sequence.
+        gains: expected tokens that the 1st, 2nd … drafted token of each sequence adds.
         step_ns: predicted time of the step with that many drafted rows added.
-        budget_ns: the time that deadlines leave for the step; a longer one is not chosen.
+        limit_ns: the time that deadlines leave for the step; a longer one is not chosen.
+        max_rows: most drafted rows in all.
     """
-    depths = [0] * len(rates)
-    heap = [(-rate, i) for i, (rate, limit) in enumerate(zip(rates, limits, strict=True)) if limit]
+    depths = [0] * len(gains)
+    heap = [(-own[0], i) for i, own in enumerate(gains) if own]
     heapify(heap)
-    best, best_depths = MARGIN * len(rates) / step_ns(0), list(depths)
-    tokens, rows = float(len(rates)), 0
-    while heap and -heap[0][0] >= MIN_GAIN:
+    tokens, rows = float(len(gains)), 0
+    best, best_depths = MARGIN * tokens / step_ns(0) if heap else 0.0, list(depths)
+    while heap and rows < max_rows and -heap[0][0] >= MIN_GAIN:
         gain, i = -heap[0][0], heap[0][1]
         depths[i] += 1
         rows += 1
         tokens += gain
-        following = -gain * rates[i] if depths[i] < limits[i] else 0.0
-        heapreplace(heap, (following, i))
-        if (time := step_ns(rows)) > budget_ns:
+        if depths[i] < len(gains[i]):
+            heapreplace(heap, (-gains[i][depths[i]], i))
+        else:
+            heappop(heap)
+        if (time := step_ns(rows)) > limit_ns:
             break
         if tokens / time > best:
             best, best_depths = tokens / time, list(depths)
