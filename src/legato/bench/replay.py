@@ -151,6 +151,8 @@ class _Reply:
         return {"timing": {"ttft_ms": waited}}
 
     def _write(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError("the client has gone")
         size = self._script.cut or max(1, len(data))
         for start in range(0, len(data), size):
             piece = data[start : start + size]
