@@ -1,6 +1,7 @@
 """Time, GB/s and GMAC/s of every kind of op in a step, beside the machine's two ceilings.
 
-    python benchmarks/op.py [--model NAME] [--decode 1 4 8 32] [--prefill 512] [--depth 512]
+    python benchmarks/op.py [--model NAME] [--decode 1 4 8 32] [--prefill 512] [--verify 4]
+        [--depth 512]
 
 Bytes are those of weights, and of keys and values in attention; multiply-adds are those of linear
 layers and of attention. Other ops show their time alone. The time of an op ends when all threads
@@ -20,18 +21,17 @@ from rich.console import Console
 from rich.table import Table
 
 from legato import _native
+from legato.assemble import build_model_program
 from legato.backends.base import StepInput
 from legato.backends.native.backend import NativeBackend
 from legato.bench.machine import Machine, measure_machine
-from legato.config import EngineConfig, KVElement
+from legato.config import EngineConfig, KVDType, SimdPath
 from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
-from legato.program.build import build_program
 from legato.program.ops import StepShape, attended_pairs, op_cost
 from legato.program.program import Op, OpKind, Program
 
-BLOCK_SIZE = 16
 WARM_UP_STEPS = 3
 
 
@@ -50,16 +50,13 @@ def main() -> None:
     """Measure and print."""
     arguments = parse_arguments()
     model = load_model(resolve_model(arguments.model))
-    program = build_program(
-        model.arch,
-        model.weights,
-        block_size=BLOCK_SIZE,
-        kv_dtype=arguments.kv_dtype,
-        max_context=model.arch.max_context,
-    )
     config = EngineConfig(
-        num_threads=arguments.threads, precision=arguments.precision, kv_dtype=arguments.kv_dtype
+        num_threads=arguments.threads,
+        precision=arguments.precision,
+        kv_dtype=arguments.kv_dtype,
+        simd=arguments.simd,
     )
+    program = build_model_program(model, config)
     machine = measure_machine(arguments.threads)
     steps = make_steps(program, arguments)
     backend = NativeBackend(program, model.weights, config)
@@ -78,10 +75,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--precision", default="balanced", choices=["fast", "balanced", "exact"])
-    parser.add_argument("--kv-dtype", default="f16", choices=get_args(KVElement))
+    parser.add_argument("--simd", default="auto", choices=get_args(SimdPath))
+    parser.add_argument("--kv-dtype", default=EngineConfig().kv_dtype, choices=get_args(KVDType))
     parser.add_argument("--threads", type=int, default=0, help="0: all usable")
     parser.add_argument("--decode", type=int, nargs="*", default=[1, 4, 8, 32], help="batch sizes")
     parser.add_argument("--prefill", type=int, nargs="*", default=[512], help="prompt lengths")
+    parser.add_argument("--verify", type=int, nargs="*", default=[], help="rows of one sequence")
     parser.add_argument("--depth", type=int, default=512, help="tokens cached before a decode step")
     parser.add_argument("--steps", type=int, default=10, help="steps that are averaged")
     return parser.parse_args()
@@ -101,6 +100,9 @@ def make_steps(program: Program, arguments: argparse.Namespace) -> dict[str, Ste
         )
         for batch in arguments.decode
     }
+    for rows in arguments.verify:
+        title = f"verify {rows} rows, depth {arguments.depth}"
+        steps[title] = make_step(program, 1, rows, arguments.depth)
     for length in arguments.prefill:
         steps[f"prefill, {length} tokens"] = make_step(program, 1, length, 0)
     return steps
@@ -108,7 +110,7 @@ def make_steps(program: Program, arguments: argparse.Namespace) -> dict[str, Ste
 
 def make_step(program: Program, sequences: int, rows: int, depth: int) -> StepInput:
     """`sequences` sequences of `depth` cached tokens, each with `rows` more."""
-    blocks = -(-(depth + rows) // BLOCK_SIZE)
+    blocks = -(-(depth + rows) // program.kv.block_size)
     groups = len(program.kv.groups)
     tables = np.arange(groups * sequences * blocks, dtype=np.int32)
     positions = np.arange(depth, depth + rows, dtype=np.int32)
@@ -120,6 +122,7 @@ def make_step(program: Program, sequences: int, rows: int, depth: int) -> StepIn
         kv_lengths=np.full(sequences, depth + rows, np.int32),
         block_tables=tables.reshape(groups, sequences, blocks),
         output_rows=np.arange(rows - 1, sequences * rows, rows, dtype=np.int32),
+        want_logits=True,
     )
 
 

@@ -195,7 +195,11 @@ void bind_operands(nb::module_& m) {
       .value("ADD", Elementwise::Add)
       .value("SCALE", Elementwise::Scale)
       .value("SOFT_CAP", Elementwise::SoftCap);
-  nb::enum_<KVType>(m, "KVType").value("F32", KVType::F32).value("F16", KVType::F16);
+  nb::enum_<KVType>(m, "KVType")
+      .value("F32", KVType::F32)
+      .value("F16", KVType::F16)
+      .value("BF16", KVType::BF16)
+      .value("INT8", KVType::Int8);
   nb::enum_<Simd>(m, "Simd")
       .value("PORTABLE", Simd::Portable)
       .value("AVX2", Simd::Avx2)
@@ -327,6 +331,8 @@ nb::ndarray<nb::numpy, float> dequantise(Format format, int64_t rows, int64_t co
 void bind_tools(nb::module_& m) {
   m.def("supports", &supports, "simd"_a);
   m.def("best_simd", &best_simd);
+  m.def("attention_products", &attention_products, "simd"_a, "type"_a,
+        "What attention multiplies keys of a type with: \"f32\", \"bf16\" or \"int16\".");
   m.def("repack", &repack, "format"_a, "rows"_a, "columns"_a, "data"_a.noconvert());
   m.def("dequantise", &dequantise, "format"_a, "rows"_a, "columns"_a, "data"_a.noconvert());
   m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a,

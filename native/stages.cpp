@@ -81,8 +81,9 @@ void attention(const StepContext& c, Worker& worker, const Attention& op, const 
   call.q_stride = query.stride;
   call.out = out.data;
   call.out_stride = out.stride;
-  worker.share(plan.units, [&](int64_t unit) {
-    attention_unit(c.simd, call, plan, static_cast<int32_t>(unit), c.attention_scratch);
+  worker.share(plan.units, [&](int64_t item) {
+    const auto unit = static_cast<int32_t>(item);
+    attention_unit(c.simd, call, plan, unit, unit + 1, c.attention_scratch);
   });
   if (plan.merges == 0) return;
   worker.share(plan.merges, [&](int64_t merge) {
@@ -153,7 +154,6 @@ AttentionCall attention_call(const StepContext& c, const Attention& op) {
   call.scale = op.scale;
   call.soft_cap = op.soft_cap;
   call.window = op.window;
-  call.exact = c.precision == Precision::Exact;
   return call;
 }
 

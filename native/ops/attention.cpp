@@ -13,23 +13,25 @@ namespace {
 // A tile is split over units where its sequence alone would not give this many of them.
 constexpr int32_t kEnoughUnits = 16;
 
+bool multiplies_bf16(Simd simd, KVType type) {
 #if defined(__x86_64__)
-// Products of bf16 need the instruction, pairs of dimensions, and a caller who lets them round.
-bool takes_bf16(const AttentionCall& call) {
   static const bool has = __builtin_cpu_supports("avx512bf16");
-  return has && call.kv.type == KVType::F16 && call.kv.head_dim % 2 == 0 && !call.exact;
-}
+  return has && simd == Simd::Avx512 && type == KVType::BF16;
+#else
+  (void)simd;
+  (void)type;
+  return false;
 #endif
+}
 
-const AttentionKernels& kernels(Simd simd, const AttentionCall* call = nullptr) {
+const AttentionKernels& kernels(Simd simd, KVType type) {
 #if defined(__x86_64__)
-  if (simd == Simd::Avx512) {
-    return call && takes_bf16(*call) ? kAttentionAvx512Bf16 : kAttentionAvx512;
-  }
+  if (multiplies_bf16(simd, type)) return kAttentionAvx512Bf16;
+  if (simd == Simd::Avx512) return kAttentionAvx512;
   if (simd == Simd::Avx2) return kAttentionAvx2;
 #else
   (void)simd;
-  (void)call;
+  (void)type;
 #endif
   return kAttentionPortable;
 }
@@ -102,15 +104,28 @@ const AttentionTile& find_tile(const AttentionPlan& plan, int32_t AttentionTile:
   return *(after - 1);
 }
 
+AttentionUnit find_unit(const AttentionCall& call, const AttentionPlan& plan, int32_t unit) {
+  if (unit < 0 || unit >= plan.units) return {nullptr, 0, 0};
+  const AttentionTile& tile = find_tile(plan, &AttentionTile::first_unit, unit);
+  const int32_t inside = unit - tile.first_unit;
+  const int32_t kv_heads = call.kv.kv_heads;
+  return {&tile, inside % kv_heads, tile.split ? inside / kv_heads : -1};
+}
+
 }  // namespace
 
 int64_t kv_layer_bytes(int32_t block_size, int32_t kv_heads, int32_t head_dim, KVType type) {
   return kv_heads * head_bytes(block_size, head_dim, type);
 }
 
+const char* attention_products(Simd simd, KVType type) {
+  if (type == KVType::Int8) return "int16";
+  return multiplies_bf16(simd, type) ? "bf16" : "f32";
+}
+
 void kv_append(Simd simd, const KVView& kv, const Ragged& batch, int32_t sequence, int32_t first,
                int32_t count, const float* k, int64_t k_stride, const float* v, int64_t v_stride) {
-  kernels(simd).append(kv, batch, sequence, first, count, k, k_stride, v, v_stride);
+  kernels(simd, kv.type).append(kv, batch, sequence, first, count, k, k_stride, v, v_stride);
 }
 
 AttentionPlan plan_attention(const AttentionCall& call) {
@@ -124,18 +139,15 @@ AttentionPlan plan_attention(const AttentionCall& call) {
 }
 
 void attention_unit(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t unit,
-                    uint8_t* scratch) {
-  const AttentionTile& tile = find_tile(plan, &AttentionTile::first_unit, unit);
-  const int32_t inside = unit - tile.first_unit;
-  const int32_t kv_heads = call.kv.kv_heads;
-  const int32_t split = tile.split ? inside / kv_heads : -1;
-  kernels(simd, &call).unit(call, tile, inside % kv_heads, split, scratch);
+                    int32_t next, uint8_t* scratch) {
+  kernels(simd, call.kv.type)
+      .unit(call, find_unit(call, plan, unit), find_unit(call, plan, next), scratch);
 }
 
 void attention_merge(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t merge,
                      uint8_t* scratch) {
   const AttentionTile& tile = find_tile(plan, &AttentionTile::first_merge, merge);
-  kernels(simd).merge(call, tile, merge - tile.first_merge, scratch);
+  kernels(simd, call.kv.type).merge(call, tile, merge - tile.first_merge, scratch);
 }
 
 }  // namespace legato

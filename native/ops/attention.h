@@ -11,7 +11,7 @@
 
 namespace legato {
 
-enum class KVType : int32_t { F32, F16 };
+enum class KVType : int32_t { F32, F16, BF16, Int8 };
 
 // One layer's share of the KV pool. The inside layout of a block is attention.cpp's own matter.
 struct KVView {
@@ -44,12 +44,13 @@ struct AttentionCall {
   int64_t q_stride;
   float* out;          // [rows, heads * head_dim], row stride out_stride
   int64_t out_stride;
-  bool exact;          // f32 arithmetic; else keys, values, queries and weights may be rounded to
-                       // bf16 where the processor multiplies that and the cache is f16
 };
 
 // Bytes that one layer needs in one block.
 int64_t kv_layer_bytes(int32_t block_size, int32_t kv_heads, int32_t head_dim, KVType type);
+
+// How queries meet the keys of such a cache there: "f32", "bf16", or "int16" (whole numbers).
+const char* attention_products(Simd simd, KVType type);
 
 // Write keys and values of `count` consecutive rows of sequence s, from its row `first` on
 // (0: its first row in the batch). k, v point at the batch's row 0, with the given strides.
@@ -81,8 +82,10 @@ struct AttentionPlan {
 };
 // Throws std::invalid_argument for a head_dim over 512 or heads that do not fit kv_heads.
 AttentionPlan plan_attention(const AttentionCall& call);
+// `next`: the unit that this thread will probably compute next, which is fetched ahead; a number
+// outside of the plan means that there is none.
 void attention_unit(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t unit,
-                    uint8_t* scratch);
+                    int32_t next, uint8_t* scratch);
 void attention_merge(Simd simd, const AttentionCall& call, const AttentionPlan& plan, int32_t merge,
                      uint8_t* scratch);
 

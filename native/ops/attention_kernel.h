@@ -6,11 +6,11 @@
 //   over splits:    (m, l, o) are folded one after the other (Milakov & Gimelshein 2018)
 // A dot product adds dimensions in order; l adds the tokens of equal position modulo 16 in order,
 // then the 16 sums; o adds tokens in order. Tokens that a row does not see add exact zeros. So the
-// row's bits do not depend on the rows, heads or splits computed beside it. With bf16 products
+// row's bits do not depend on the rows, heads or splits computed beside it. With products of pairs
 // "in order" means pair by pair, which changes nothing in this argument.
 #pragma once
 
-#include "attention_products.h"
+#include "attention_softmax.h"
 
 namespace legato {
 namespace {
@@ -24,30 +24,28 @@ struct Factors {
   alignas(64) Element weights[kRows * kSplit];
 };
 
-// What will be read next, for kC tiles; a decode step reads everything once, from far away.
-template <typename Source>
-struct Ahead {
-  const Source* const* keys;
-  const Source* const* values;
-};
+// A decode step reads everything once, from far away. While the scores of a split are computed its
+// values are fetched; while its values are added, the keys that will be read next.
+template <typename Element>
+inline void fetch(const Element* p) {
+  __builtin_prefetch(p, 0, 2);
+}
 
 // scores[r][column of tile j] = q[r] . k, for kR queries and kC tiles of 16 tokens.
 template <typename P, int kR, int kC, bool kFetch>
-void score_block(const typename P::Element* q, int32_t head_dim,
-                 const typename P::Source* const* keys, const Ahead<typename P::Source>& ahead,
-                 float* scores) {
-  Floats sums[kR][kC];
+void score_block(const typename P::Element* q, const Span<typename P::Source>& span, int32_t tile,
+                 const Work& work, int32_t row, float* scores) {
+  constexpr int kLine = 64 / (kTile * sizeof(typename P::Source));  // dimensions in a cache line
+  const auto* const* keys = span.keys + tile;
+  typename P::Sum sums[kR][kC];
   for (int r = 0; r < kR; ++r) {
-    for (int c = 0; c < kC; ++c) sums[r][c] = splat(0.0f);
+    for (int c = 0; c < kC; ++c) sums[r][c] = P::zero();
   }
-  for (int32_t d = 0; d < head_dim; d += P::kGroup) {
+  for (int32_t d = 0; d < work.key_dim; d += P::kGroup) {
     typename P::Operand k[kC];
     for (int c = 0; c < kC; ++c) {
       k[c] = P::key(keys[c], d);
-      if constexpr (kFetch) {
-        __builtin_prefetch(ahead.keys[c] + d * kTile);
-        __builtin_prefetch(ahead.values[c] + d * kTile);
-      }
+      if (kFetch && d % kLine == 0) fetch(span.values[tile + c] + d * kTile);
     }
     for (int r = 0; r < kR; ++r) {
       const auto x = P::repeat(q + d * kR + r * P::kGroup);
@@ -55,33 +53,40 @@ void score_block(const typename P::Element* q, int32_t head_dim,
     }
   }
   for (int r = 0; r < kR; ++r) {
-    for (int c = 0; c < kC; ++c) store(scores + r * kSplit + c * kTile, sums[r][c]);
+    for (int c = 0; c < kC; ++c) {
+      Floats result = P::floats(sums[r][c]);
+      if constexpr (P::kWhole) {
+        result = result * splat(work.query_unit[row + r]) * load(span.key_scales[tile + c]);
+      }
+      store(scores + r * kSplit + (tile + c) * kTile, result);
+    }
   }
 }
 
 template <typename P, int kR, bool kFetch>
 void score_rows(const typename P::Element* q, const Span<typename P::Source>& span, Range range,
-                int32_t head_dim, float* scores) {
+                const Work& work, int32_t row, float* scores) {
   int32_t i = range.begin;
-  for (; i + kColumns <= range.end; i += kColumns) {
-    const int32_t next = i + 2 * kColumns <= range.end ? i + kColumns : i;
-    score_block<P, kR, kColumns, kFetch>(q, head_dim, span.keys + i,
-                                         {span.keys + next, span.values + i}, scores + i * kTile);
+  for (; i + P::kColumns <= range.end; i += P::kColumns) {
+    score_block<P, kR, P::kColumns, kFetch>(q, span, i, work, row, scores);
   }
-  for (; i < range.end; ++i) {
-    score_block<P, kR, 1, kFetch>(q, head_dim, span.keys + i, {span.keys + i, span.values + i},
-                                  scores + i * kTile);
-  }
+  for (; i < range.end; ++i) score_block<P, kR, 1, kFetch>(q, span, i, work, row, scores);
 }
 
 // sums += weights[r][tokens of a tile] . v, for kR queries and kC vectors of dimensions.
+// `ahead`: as much of the keys that will be read next, or null.
 template <typename P, int kR, int kC>
 inline void add_values(const typename P::Element* weights, const typename P::Source* value,
-                       int32_t stride, int32_t tokens, Floats (&sums)[kR][kC]) {
+                       int32_t stride, int32_t tokens, const typename P::Source* ahead,
+                       typename P::Sum (&sums)[kR][kC]) {
+  constexpr int kLine = 64 / sizeof(typename P::Source);
   int32_t t = 0;
   for (; t + P::kGroup <= tokens; t += P::kGroup, value += P::kGroup * stride) {
     typename P::Operand v[kC];
-    for (int c = 0; c < kC; ++c) v[c] = P::value(value + c * P::kVector, stride);
+    if (ahead) {
+      for (int e = 0; e < kC * P::kGroup * kLanes; e += kLine) fetch(ahead + t * kC * kLanes + e);
+    }
+    for (int c = 0; c < kC; ++c) v[c] = P::value(value + c * P::kVector);
     for (int r = 0; r < kR; ++r) {
       const auto x = P::repeat(weights + r * kSplit + t);
       for (int c = 0; c < kC; ++c) sums[r][c] = P::add(x, v[c], sums[r][c]);
@@ -97,18 +102,21 @@ inline void add_values(const typename P::Element* weights, const typename P::Sou
 }
 
 // One split's o for kR queries and kC vectors of dimensions, folded into out.
-template <typename P, int kR, int kC>
+template <typename P, int kR, int kC, bool kFetch>
 void value_block(const typename P::Element* weights, const Span<typename P::Source>& span,
-                 Range range, int32_t vector, Work& work, int32_t row) {
+                 const Span<typename P::Source>& next, Range range, int32_t vector, Work& work,
+                 int32_t row) {
   const int32_t stride = work.vectors * kLanes;
-  Floats sums[kR][kC];
+  typename P::Sum sums[kR][kC];
   for (int r = 0; r < kR; ++r) {
-    for (int c = 0; c < kC; ++c) sums[r][c] = splat(0.0f);
+    for (int c = 0; c < kC; ++c) sums[r][c] = P::zero();
   }
   for (int32_t tile = range.begin; tile < range.end; ++tile) {
     const int32_t tokens = smaller(span.tokens - tile * kTile, kTile);
+    const typename P::Source* ahead = nullptr;
+    if (kFetch && tile < next.tiles) ahead = next.keys[tile] + vector * kLanes * kTile;
     add_values<P, kR, kC>(weights + tile * kTile, span.values[tile] + vector * P::kVector, stride,
-                          tokens, sums);
+                          tokens, ahead, sums);
   }
   for (int r = 0; r < kR; ++r) {
     if (work.last[row + r] <= work.first[row + r]) continue;
@@ -116,19 +124,23 @@ void value_block(const typename P::Element* weights, const Span<typename P::Sour
     const Floats keep = splat(work.keep[row + r]);
     const Floats take = splat(work.take[row + r]);
     for (int c = 0; c < kC; ++c) {
-      store(out + c * kLanes, fma(sums[r][c], take, load(out + c * kLanes) * keep));
+      Floats sum = P::floats(sums[r][c]);
+      if constexpr (P::kWhole) sum = sum * splat(work.weight_unit[row + r]);
+      store(out + c * kLanes, fma(sum, take, load(out + c * kLanes) * keep));
     }
   }
 }
 
-template <typename P, int kR>
+template <typename P, int kR, bool kFetch>
 void value_rows(const typename P::Element* weights, const Span<typename P::Source>& span,
-                Range range, Work& work, int32_t row) {
+                const Span<typename P::Source>& next, Range range, Work& work, int32_t row) {
   int32_t i = 0;
-  for (; i + kColumns <= work.vectors; i += kColumns) {
-    value_block<P, kR, kColumns>(weights, span, range, i, work, row);
+  for (; i + P::kColumns <= work.vectors; i += P::kColumns) {
+    value_block<P, kR, P::kColumns, kFetch>(weights, span, next, range, i, work, row);
   }
-  for (; i < work.vectors; ++i) value_block<P, kR, 1>(weights, span, range, i, work, row);
+  for (; i < work.vectors; ++i) {
+    value_block<P, kR, 1, kFetch>(weights, span, next, range, i, work, row);
+  }
 }
 
 // Call action.operator()<R>(first query) for blocks of kRows queries and the rest.
@@ -146,134 +158,75 @@ void for_row_blocks(int32_t queries, const Action& action) {
   }
 }
 
-inline Floats visible_or(Floats s, int32_t tile, int32_t first, int32_t last, float otherwise) {
-  const int32_t start = tile * kTile;
-  if (first <= start && start + kTile <= last) return s;
-  const Mask visible = lane_range(larger(first - start, 0), smaller(last - start, kTile));
-  return select(visible, s, splat(otherwise));
-}
-
-// Soft-capped scores in units of log2 e; queries were scaled accordingly.
-inline void cap_scores(float* scores, int32_t first_tile, int32_t last_tile, float soft_cap) {
-  const Floats cap = splat(soft_cap * kLog2E);
-  for (int32_t i = first_tile; i < last_tile; ++i) {
-    store(scores + i * kTile, tanh_lanes(load(scores + i * kTile)) * cap);
+// One split's part in the results of kR queries.
+template <typename P, int kR, bool kFetch>
+void attend_rows(const Span<typename P::Source>& span, const Span<typename P::Source>& next,
+                 float soft_cap, Factors<typename P::Element>& factors, Work& work, int32_t row) {
+  const Range range = visible_tiles(work, row, kR);
+  if (range.end <= range.begin) return;
+  score_rows<P, kR, kFetch>(factors.q + row * work.key_dim, span, range, work, row,
+                            factors.scores);
+  for (int32_t r = 0; r < kR; ++r) {
+    softmax<P>(factors.scores + r * kSplit, span, range, soft_cap, work, row + r,
+               factors.weights + r * kSplit);
   }
+  value_rows<P, kR, kFetch>(factors.weights, span, next, range, work, row);
 }
 
-inline float max_score(const float* scores, int32_t first, int32_t last) {
-  Floats most = splat(kNothing);
-  for (int32_t i = first / kTile; i * kTile < last; ++i) {
-    most = maximum(most, visible_or(load(scores + i * kTile), i, first, last, kNothing));
-  }
-  return max_lanes(most);
-}
-
-// Weights 2^(s - max), zero where not visible; returns their sum.
+// One split's part in the results of all queries. `next`: what will be read after it, if known.
+// The first register block fetches for those that follow it.
 template <typename P>
-float weigh(const float* scores, Range range, int32_t first, int32_t last, float max,
-            typename P::Element* weights) {
-  const Floats zero = splat(0.0f);
-  Floats sum = zero;
-  for (int32_t i = range.begin; i < range.end; ++i) {
-    Floats p = zero;
-    if (i * kTile < last && first < (i + 1) * kTile) {
-      p = visible_or(P::exp2(load(scores + i * kTile) - splat(max)), i, first, last, 0.0f);
-    }
-    sum = sum + P::put_weights(weights + i * kTile, p);
-  }
-  return sum_lanes(sum);
-}
-
-// Fold a split's m and l into those of query i, and leave the factors for o.
-inline void fold(Work& work, int32_t i, float max, float sum) {
-  const float most = work.max[i] > max ? work.max[i] : max;
-  const float differences[kLanes] = {work.max[i] - most, max - most};
-  float factors[kLanes];
-  store(factors, exp2_lanes(load(differences)));
-  work.keep[i] = factors[0];
-  work.take[i] = factors[1];
-  work.sum[i] = work.sum[i] * factors[0] + sum * factors[1];
-  work.max[i] = most;
-}
-
-template <typename P>
-void softmax(float* scores, Range range, float soft_cap, Work& work, int32_t i,
-             typename P::Element* weights) {
-  const int32_t first = work.first[i];
-  const int32_t last = work.last[i];
-  if (last <= first) {
-    weigh<P>(scores, range, 0, 0, 0.0f, weights);
-    return;
-  }
-  if (soft_cap > 0) cap_scores(scores, first / kTile, (last + kTile - 1) / kTile, soft_cap);
-  const float max = max_score(scores, first, last);
-  fold(work, i, max, weigh<P>(scores, range, first, last, max, weights));
-}
-
-// One split's part in the results of all queries.
-template <typename P, bool kFetch>
-void attend(const Span<typename P::Source>& span, float soft_cap,
-            Factors<typename P::Element>& factors, Work& work) {
+void attend(const Span<typename P::Source>& span, const Span<typename P::Source>& next,
+            float soft_cap, Factors<typename P::Element>& factors, Work& work) {
   for_row_blocks(work.queries, [&]<int kR>(int32_t row) {
-    const Range range = visible_tiles(work, row, kR);
-    if (range.end <= range.begin) return;
-    score_rows<P, kR, kFetch>(factors.q + row * work.head_dim, span, range, work.head_dim,
-                              factors.scores);
-    for (int32_t r = 0; r < kR; ++r) {
-      softmax<P>(factors.scores + r * kSplit, range, soft_cap, work, row + r,
-                 factors.weights + r * kSplit);
+    if (row == 0) {
+      attend_rows<P, kR, true>(span, next, soft_cap, factors, work, row);
+    } else {
+      attend_rows<P, kR, false>(span, next, soft_cap, factors, work, row);
     }
-    value_rows<P, kR>(factors.weights, span, range, work, row);
   });
 }
 
-// Convert a split's keys and values once, for many queries.
+// Convert a split's keys and values to f32 once, for many queries.
 template <typename P>
-Span<typename P::Element> stage(const Span<typename P::Source>& span, const Work& work,
-                                typename P::Element* memory) {
+Span<float> stage(const Span<typename P::Source>& span, const Work& work, float* memory) {
   const int32_t stride = work.vectors * kLanes;
-  Span<typename P::Element> staged;
+  Span<float> staged;
   staged.begin = span.begin;
   staged.tokens = span.tokens;
   staged.tiles = span.tiles;
   for (int32_t i = 0; i < span.tiles; ++i) {
     staged.keys[i] = memory;
-    for (int32_t d = 0; d < work.head_dim; d += P::kGroup, memory += P::kGroup * kTile) {
-      P::put(memory, P::key(span.keys[i], d));
+    for (int32_t d = 0; d < work.key_dim; ++d, memory += kTile) {
+      store(memory, P::key(span.keys[i], d));
     }
     staged.values[i] = memory;
-    const int32_t tokens = smaller(span.tokens - i * kTile, kTile);
-    const auto* value = span.values[i];
-    for (int32_t t = 0; t < tokens; t += P::kGroup, value += P::kGroup * stride) {
-      for (int32_t c = 0; c < work.vectors; ++c, memory += P::kGroup * kLanes) {
-        const auto* source = value + c * kLanes;
-        P::put(memory, t + P::kGroup <= tokens ? P::value(source, stride) : P::last_value(source));
-      }
+    const int32_t elements = smaller(span.tokens - i * kTile, kTile) * stride;
+    for (int32_t e = 0; e < elements; e += kLanes, memory += kLanes) {
+      store(memory, P::value(span.values[i] + e));
     }
   }
   return staged;
 }
 
 template <typename P>
-void attend_staged(const Span<typename P::Source>& span, float soft_cap,
-                   Factors<typename P::Element>& factors, Work& work) {
-  alignas(64) typename P::Element memory[2 * kSplit * kStagedDim];
-  attend<typename P::Staged, false>(stage<P>(span, work, memory), soft_cap, factors, work);
+void attend_staged(const Span<typename P::Source>& span, float soft_cap, Factors<float>& factors,
+                   Work& work) {
+  alignas(64) float memory[2 * kSplit * kStagedDim];
+  attend<FloatProducts<KVType::F32>>(stage<P>(span, work, memory), {}, soft_cap, factors, work);
 }
 
 template <typename P>
-void add_split(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head, int32_t split,
+void add_split(const AttentionCall& call, const AttentionTile& tile,
+               const Span<typename P::Source>& span, const Span<typename P::Source>& next,
                Factors<typename P::Element>& factors, Work& work) {
-  const auto span = make_span<typename P::Source>(call, tile, kv_head, split);
   set_visible(call, tile, span, work);
-  if (work.queries <= kRows) {
-    attend<P, true>(span, call.soft_cap, factors, work);
-  } else if (work.queries <= 2 * kRows || work.head_dim > kStagedDim) {
-    attend<P, false>(span, call.soft_cap, factors, work);
-  } else {
-    attend_staged<P>(span, call.soft_cap, factors, work);
+  if constexpr (P::kStaged) {
+    if (work.queries > 2 * kRows && call.kv.head_dim <= kStagedDim) {
+      return attend_staged<P>(span, call.soft_cap, factors, work);
+    }
   }
+  attend<P>(span, next, call.soft_cap, factors, work);
 }
 
 }  // namespace

@@ -1,10 +1,9 @@
 #define LEGATO_VECTOR_PORTABLE
 #include "attention_append.h"
-#include "attention_kernels.h"
 #include "attention_unit.h"
 
 namespace legato {
 
-const AttentionKernels kAttentionPortable = {append, unit, merge};
+const AttentionKernels kAttentionPortable = {append, unit<WidenedProducts>, merge};
 
 }  // namespace legato

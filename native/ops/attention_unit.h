@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention_kernel.h"
+#include "attention_kernels.h"
 
 namespace legato {
 namespace {
@@ -20,7 +21,7 @@ inline void set_shape(const AttentionCall& call, const AttentionTile& tile, int3
                       Work& work) {
   work.queries = tile.rows * heads;
   work.heads = heads;
-  work.head_dim = call.kv.head_dim;
+  work.key_dim = key_dim(call.kv.head_dim, call.kv.type);
   work.vectors = static_cast<int32_t>(padded_dim(call.kv.head_dim) / kLanes);
 }
 
@@ -33,15 +34,20 @@ inline int64_t query_offset(const AttentionCall& call, const AttentionTile& tile
 
 template <typename P>
 void pack_queries(const AttentionCall& call, const AttentionTile& tile, int32_t head,
-                  const Work& work, typename P::Element* packed) {
+                  Work& work, typename P::Element* packed) {
   const float scale = call.soft_cap > 0 ? call.scale / call.soft_cap : call.scale * kLog2E;
   for (int32_t i = 0; i < work.queries; ++i) {
     const int32_t block = i / kRows * kRows;
     const int32_t width = smaller(kRows, work.queries - block);
     const float* source = call.q + query_offset(call, tile, work, head, i, call.q_stride);
-    for (int32_t d = 0; d < work.head_dim; d += kLanes) {
-      P::put_query(packed + block * work.head_dim, d, smaller(kLanes, work.head_dim - d),
-                   i - block, width, dimensions(source, d, work.head_dim) * splat(scale));
+    float factor = scale;
+    if constexpr (P::kWhole) {
+      work.query_unit[i] = largest_size(source, call.kv.head_dim) * scale / kWordLevels;
+      factor = work.query_unit[i] > 0 ? scale / work.query_unit[i] : 0.0f;
+    }
+    for (int32_t d = 0; d < work.key_dim; d += kLanes) {
+      P::put_query(packed + block * work.key_dim, d, smaller(kLanes, work.key_dim - d), i - block,
+                   width, dimensions(source, d, call.kv.head_dim) * splat(factor));
     }
   }
 }
@@ -51,7 +57,7 @@ inline void write_result(const AttentionCall& call, const AttentionTile& tile, i
   for (int32_t i = 0; i < work.queries; ++i) {
     const float* source = work.out + i * work.vectors * kLanes;
     float* target = call.out + query_offset(call, tile, work, head, i, call.out_stride);
-    for (int32_t d = 0; d < work.head_dim; ++d) target[d] = source[d] / work.sum[i];
+    for (int32_t d = 0; d < call.kv.head_dim; ++d) target[d] = source[d] / work.sum[i];
   }
 }
 
@@ -79,7 +85,7 @@ inline void fold_partials(Work& work, const float* partial) {
   const int32_t dims = work.vectors * kLanes;
   for (int32_t i = 0; i < work.queries; ++i, partial += kLanes + dims) {
     if (partial[1] == 0.0f) continue;  // a split that this row does not see
-    fold(work, i, partial[0], partial[1]);
+    fold(work, i, partial[0], {partial[1], 1.0f});
     const Floats keep = splat(work.keep[i]);
     const Floats take = splat(work.take[i]);
     float* out = work.out + i * dims;
@@ -98,34 +104,57 @@ void for_head_groups(const AttentionCall& call, const Action& action) {
   }
 }
 
+// The span of the unit's i-th split; empty where there is none.
+template <typename Element>
+Span<Element> span_of(const AttentionCall& call, const AttentionUnit& unit, int32_t i) {
+  if (unit.tile == nullptr) return {};
+  const int32_t split = unit.split >= 0 ? unit.split : i;
+  return make_span<Element>(call, *unit.tile, unit.kv_head, unit.tile->first_split + split);
+}
+
 template <typename P>
-void run_unit(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head, int32_t split,
+void add_splits(const AttentionCall& call, const AttentionUnit& unit, const AttentionUnit& next,
+                Factors<typename P::Element>& factors, Work& work) {
+  using Source = typename P::Source;
+  const int32_t splits = unit.split >= 0 ? 1 : unit.tile->splits;
+  Span<Source> span = span_of<Source>(call, unit, 0);
+  for (int32_t i = 0; i < splits; ++i) {
+    const Span<Source> after =
+        i + 1 < splits ? span_of<Source>(call, unit, i + 1) : span_of<Source>(call, next, 0);
+    add_split<P>(call, *unit.tile, span, after, factors, work);
+    span = after;
+  }
+}
+
+template <typename P>
+void run_unit(const AttentionCall& call, const AttentionUnit& unit, const AttentionUnit& next,
               uint8_t* scratch) {
   Work work;
   Factors<typename P::Element> factors;
+  const AttentionTile& tile = *unit.tile;
   const int32_t group = call.heads / call.kv.kv_heads;
   for_head_groups(call, [&](int32_t head, int32_t heads) {
     set_shape(call, tile, heads, work);
-    pack_queries<P>(call, tile, kv_head * group + head, work, factors.q);
+    pack_queries<P>(call, tile, unit.kv_head * group + head, work, factors.q);
     clear(work);
-    if (split >= 0) {
-      add_split<P>(call, tile, kv_head, tile.first_split + split, factors, work);
-      write_partials(work, partials(call, tile, kv_head, split, head, scratch));
-      return;
+    add_splits<P>(call, unit, next, factors, work);
+    if (unit.split >= 0) {
+      write_partials(work, partials(call, tile, unit.kv_head, unit.split, head, scratch));
+    } else {
+      write_result(call, tile, unit.kv_head * group + head, work);
     }
-    for (int32_t i = 0; i < tile.splits; ++i) {
-      add_split<P>(call, tile, kv_head, tile.first_split + i, factors, work);
-    }
-    write_result(call, tile, kv_head * group + head, work);
   });
 }
 
-inline void unit(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head,
-                 int32_t split, uint8_t* scratch) {
-  if (call.kv.type == KVType::F32) {
-    run_unit<FloatProducts<FloatCache>>(call, tile, kv_head, split, scratch);
-  } else {
-    run_unit<FloatProducts<HalfCache>>(call, tile, kv_head, split, scratch);
+// `Bf16`: the products of a bf16 cache.
+template <typename Bf16>
+void unit(const AttentionCall& call, const AttentionUnit& unit, const AttentionUnit& next,
+          uint8_t* scratch) {
+  switch (call.kv.type) {
+    case KVType::F32: return run_unit<FloatProducts<KVType::F32>>(call, unit, next, scratch);
+    case KVType::F16: return run_unit<FloatProducts<KVType::F16>>(call, unit, next, scratch);
+    case KVType::BF16: return run_unit<Bf16>(call, unit, next, scratch);
+    case KVType::Int8: return run_unit<WholeProducts>(call, unit, next, scratch);
   }
 }
 

@@ -7,16 +7,13 @@
 namespace legato {
 namespace {
 
-// Register blocks: queries x key tiles, and queries x vectors of 16 dimensions.
+// Queries of a register block.
 #if defined(LEGATO_VECTOR_AVX512)
 constexpr int kRows = 6;
-constexpr int kColumns = 4;
 #elif defined(LEGATO_VECTOR_AVX2)
 constexpr int kRows = 6;
-constexpr int kColumns = 1;
 #else
 constexpr int kRows = 3;
-constexpr int kColumns = 1;
 #endif
 
 constexpr float kLog2E = 1.44269504f;
@@ -29,9 +26,11 @@ inline int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 struct Work {
   int32_t queries;  // (row, head) pairs, heads of a row side by side
   int32_t heads;    // of each row
-  int32_t head_dim;
+  int32_t key_dim;  // dimensions of a key, as stored
   int32_t vectors;  // of 16 dimensions, the last one padded
   alignas(64) float out[kTileQueries * kMaxHeadDim];
+  float query_unit[kTileQueries];   // what one of an integer query stands for
+  float weight_unit[kTileQueries];  // likewise of a weight, in the present split
   float max[kTileQueries];
   float sum[kTileQueries];
   float keep[kTileQueries];   // factor on what was folded before
@@ -48,6 +47,8 @@ struct Span {
   int32_t tiles;
   const Element* keys[kSplitTiles];
   const Element* values[kSplitTiles];
+  const float* key_scales[kSplitTiles];  // of int8 only
+  const float* value_scales[kSplitTiles];
 };
 
 // Tiles of the span that some query of a register block sees.
@@ -66,6 +67,14 @@ Element* block_start(const KVView& kv, int32_t block, int32_t kv_head) {
   return reinterpret_cast<Element*>(start);
 }
 
+// The scales of a block's keys; those of its values follow.
+template <typename Element>
+float* block_scales(const KVView& kv, Element* block) {
+  const int64_t elements = kv.block_size * vector_elements(kv.head_dim, kv.type);
+  return reinterpret_cast<float*>(reinterpret_cast<uint8_t*>(block) +
+                                  elements * element_bytes(kv.type));
+}
+
 template <typename Element>
 Span<Element> make_span(const AttentionCall& call, const AttentionTile& tile, int32_t kv_head,
                         int32_t split) {
@@ -75,15 +84,18 @@ Span<Element> make_span(const AttentionCall& call, const AttentionTile& tile, in
   span.begin = lowest / kTile * kTile;
   span.tokens = smaller((split + 1) * kSplit, tile.position + tile.rows) - span.begin;
   span.tiles = (span.tokens + kTile - 1) / kTile;
+  const int64_t dim = key_dim(kv.head_dim, kv.type);
   const int32_t* table =
       call.batch.block_tables + static_cast<int64_t>(tile.sequence) * call.batch.table_stride;
   for (int32_t i = 0; i < span.tiles; ++i) {
     const int32_t position = span.begin + i * kTile;
-    const auto* block = block_start<Element>(kv, table[position / kv.block_size], kv_head);
+    auto* block = block_start<Element>(kv, table[position / kv.block_size], kv_head);
     const int64_t inside = position % kv.block_size;
-    span.keys[i] = block + inside * kv.head_dim;
-    span.values[i] = block + static_cast<int64_t>(kv.block_size) * kv.head_dim +
-                     inside * padded_dim(kv.head_dim);
+    span.keys[i] = block + inside * dim;
+    span.values[i] = block + kv.block_size * dim + inside * padded_dim(kv.head_dim);
+    if (kv.type != KVType::Int8) continue;
+    span.key_scales[i] = block_scales(kv, block) + inside;
+    span.value_scales[i] = span.key_scales[i] + kv.block_size;
   }
   return span;
 }

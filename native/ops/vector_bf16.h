@@ -16,9 +16,6 @@ struct Pairs {
 
 inline Pairs as_pairs(__m512i a) { return {reinterpret_cast<__m512bh>(a)}; }
 inline Pairs load_pairs(const uint16_t* p) { return as_pairs(_mm512_loadu_si512(p)); }
-inline void store_pairs(uint16_t* p, Pairs a) {
-  _mm512_storeu_si512(p, reinterpret_cast<__m512i>(a.v));
-}
 // The pair at p in every lane.
 inline Pairs splat_pair(const uint16_t* p) {
   int32_t pair;
@@ -30,18 +27,9 @@ inline Floats add_products(Pairs a, Pairs b, Floats sum) {
   return {_mm512_dpbf16_ps(sum.v, a.v, b.v)};
 }
 
-// Thirty-two values in order, rounded to nearest even.
-inline Pairs round_pairs(Floats first, Floats second) {
-  return {_mm512_cvtne2ps_pbh(second.v, first.v)};
-}
-
-// Lane i holds first[i] and second[i], rounded.
-inline Pairs zip_pairs(Floats first, Floats second) {
-  alignas(64) static constexpr int16_t kOrder[32] = {
-      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  const __m512i halves = reinterpret_cast<__m512i>(round_pairs(first, second).v);
-  return as_pairs(_mm512_permutexvar_epi16(_mm512_load_si512(kOrder), halves));
+// The first of each pair, with zero.
+inline Pairs first_of_pairs(Pairs a) {
+  return as_pairs(_mm512_and_si512(reinterpret_cast<__m512i>(a.v), _mm512_set1_epi32(0xffff)));
 }
 
 // Sixteen values, rounded to nearest even; they are stored and returned.

@@ -23,14 +23,23 @@ struct Shape {
   int heads, kv_heads, head_dim, block_size, window;
   float soft_cap;
   KVType type;
-  bool exact = true;
 };
+
+const char* name_of(KVType type) {
+  switch (type) {
+    case KVType::F32: return "f32";
+    case KVType::F16: return "f16";
+    case KVType::BF16: return "bf16";
+    case KVType::Int8: return "int8";
+  }
+  return "";
+}
 
 std::string text(const Shape& s) {
   return "heads " + std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) + " dim " +
          std::to_string(s.head_dim) + " block " + std::to_string(s.block_size) + " window " +
          std::to_string(s.window) + " cap " + std::to_string(s.soft_cap) +
-         (s.type == KVType::F16 ? " f16" : " f32") + (s.exact ? "" : " rounded");
+         " " + name_of(s.type);
 }
 
 void expect(bool ok, const std::string& what) {
@@ -60,6 +69,37 @@ Tokens make_tokens(std::mt19937& random, const Shape& shape, std::vector<int> le
     tokens.q.push_back(noise(random, n * static_cast<size_t>(shape.heads), 1.5f));
     tokens.k.push_back(noise(random, n * static_cast<size_t>(shape.kv_heads), 1.0f));
     tokens.v.push_back(noise(random, n * static_cast<size_t>(shape.kv_heads), 1.0f));
+  }
+  return tokens;
+}
+
+float as_bf16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// A key or value as the cache keeps it.
+void round_vector(KVType type, float* x, int dim) {
+  float most = 0;
+  for (int d = 0; d < dim; ++d) most = std::max(most, std::fabs(x[d]));
+  const float levels = 127.0f / most;
+  for (int d = 0; d < dim; ++d) {
+    if (type == KVType::F16) x[d] = static_cast<float>(static_cast<_Float16>(x[d]));
+    if (type == KVType::BF16) x[d] = as_bf16(x[d]);
+    if (type == KVType::Int8) x[d] = std::nearbyint(x[d] * levels) * (most / 127.0f);
+  }
+}
+
+Tokens as_stored(Tokens tokens, const Shape& shape) {
+  for (auto* side : {&tokens.k, &tokens.v}) {
+    for (std::vector<float>& vectors : *side) {
+      for (size_t i = 0; i < vectors.size(); i += static_cast<size_t>(shape.head_dim)) {
+        round_vector(shape.type, &vectors[i], shape.head_dim);
+      }
+    }
   }
   return tokens;
 }
@@ -131,7 +171,6 @@ AttentionCall make_call(const Cache& cache, Step& step) {
   call.heads = s.heads;
   call.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   call.soft_cap = s.soft_cap;
-  call.exact = s.exact;
   call.window = s.window;
   call.q = step.q.data();
   call.q_stride = s.heads * s.head_dim;
@@ -144,7 +183,7 @@ void run_units(Simd simd, const AttentionCall& call) {
   const AttentionPlan plan = plan_attention(call);
   std::vector<uint8_t> scratch(static_cast<size_t>(plan.scratch_bytes) + 64, 0xff);
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64);
-  for (int i = plan.units - 1; i >= 0; --i) attention_unit(simd, call, plan, i, aligned);
+  for (int i = plan.units - 1; i >= 0; --i) attention_unit(simd, call, plan, i, i - 1, aligned);
   for (int i = 0; i < plan.merges; ++i) attention_merge(simd, call, plan, i, aligned);
 }
 

@@ -44,6 +44,8 @@ class Elementwise(Enum):
 class KVType(Enum):
     F32 = 0
     F16 = 1
+    BF16 = 2
+    INT8 = 3
 
 class Simd(Enum):
     PORTABLE = 0
@@ -204,6 +206,7 @@ class Executor:
 
 def supports(simd: Simd) -> bool: ...
 def best_simd() -> Simd: ...
+def attention_products(simd: Simd, type: KVType) -> str: ...
 def repack(format: Format, rows: int, columns: int, data: Bytes) -> F32:
     """A weight as the kernels see it: packed into panels and unpacked, f32 [rows, columns]."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 KVElement = Literal["f32", "f16", "bf16", "int8"]
+KVDType = Literal["auto", "f32", "f16", "bf16", "int8"]
 BackendName = Literal["native", "reference"]
 SimdPath = Literal["auto", "avx512", "avx2", "portable"]
 Precision = Literal["fast", "balanced", "exact"]
@@ -21,24 +22,21 @@ class EngineConfig:
         simd: instruction-set path of the native backend; "auto" takes the best this CPU has.
         precision: activations of the native backend's linears against block formats: int8
             ("fast"), a second int8 plane where large values dominate, or 15 bits everywhere.
-            All but "exact" may multiply in bf16 in attention over an f16 cache.
         num_threads: worker threads; 0 means what the affinity mask and cgroup quota allow.
         max_context: longest prompt + output of one sequence; 0 means what the model was trained on.
         block_size: tokens per KV block; a multiple of 16.
         num_kv_blocks: size of the KV pool; 0 means sized from `kv_memory`.
         kv_memory: bytes for the KV pool; 0 means a share of the memory that is free.
-        kv_dtype: element type of cached keys and values. "int8" is lossy: one f32 scale for each
-            token and KV head.
+        kv_dtype: element type of cached keys and values. "auto" is "f16" where the precision is
+            "exact", else "bf16", which attention also multiplies in where the CPU has such
+            products. "int8" (one f32 scale for each token and KV head) is half as large and
+            lossy: `legato bench fidelity --kv-dtype int8` tells how much.
         max_batch_tokens: most token rows in one step (the prefill chunk is bounded by it).
         max_sequences: most sequences that run at the same time.
         max_waiting: most requests that wait for admission; one more is refused.
         prefix_cache: reuse KV blocks of equal prompt prefixes.
         scheduling: "deadline" cuts prompts so that running streams stay on time; "throughput"
             fills every step.
-        speculate: how next tokens are guessed and verified several at once, which never changes
-            them: "off", "lookup" or "suffix" (copies from the text itself), then ",k=N" for N
-            tokens a step instead of as many as pay, and ",shared=N" to remember N tokens of a
-            tenant's outputs.
         ttft_ms: time to first token of requests that bring no objective; 0 means 1 s and three
             times what the prompt takes on an idle machine.
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
@@ -53,12 +51,18 @@ class EngineConfig:
     block_size: int = 16
     num_kv_blocks: int = 0
     kv_memory: int = 0
-    kv_dtype: KVElement = "f16"
+    kv_dtype: KVDType = "auto"
     max_batch_tokens: int = 512
     max_sequences: int = 64
     max_waiting: int = 512
     prefix_cache: bool = True
     scheduling: Scheduling = "deadline"
-    speculate: str = "off"
     ttft_ms: float = 0.0
     tbt_ms: float = 0.0
+
+    @property
+    def kv_element(self) -> KVElement:
+        """The element type that `kv_dtype` stands for."""
+        if self.kv_dtype == "auto":
+            return "f16" if self.precision == "exact" else "bf16"
+        return self.kv_dtype

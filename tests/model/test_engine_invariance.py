@@ -13,7 +13,6 @@ from legato.core import Request, SamplingParams, TokenEvent
 from legato.engine import Engine
 from legato.errors import BackendError
 from legato.program.build import build_program
-from legato.scheduler.drafts import Speculator
 from model.tiny import VARIATIONS, tiny_model
 
 FAMILIES = ("llama", "mistral", "gemma3")
@@ -28,17 +27,17 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def make_engine(family: str, speculator: Speculator | None = None, **config: object) -> Engine:
+def make_engine(family: str, **config: object) -> Engine:
     arch, weights = tiny_model(VARIATIONS[family])
     chosen = EngineConfig(**{**COMMON, **config})
     program = build_program(
-        arch, weights, block_size=16, kv_dtype="f32", max_context=arch.max_context
+        arch, weights, block_size=16, kv_dtype=chosen.kv_element, max_context=arch.max_context
     )
     try:
         backend = create_backend(program, weights, chosen)
     except BackendError as error:
         pytest.skip(str(error))
-    return Engine(program, backend, chosen, VirtualClock(), frozenset(), speculator=speculator)
+    return Engine(program, backend, chosen, VirtualClock(), frozenset())
 
 
 def make_request(number: int, *, shared: int = 0, max_tokens: int = 12) -> Request:
@@ -76,7 +75,8 @@ def assert_same_as_alone(
 ) -> Engine:
     engine = make_engine(family, backend=backend, **config)
     together = generate(engine, requests)
-    solo = make_engine(family, backend=backend, prefix_cache=False)
+    kv_dtype = config.get("kv_dtype", COMMON["kv_dtype"])
+    solo = make_engine(family, backend=backend, prefix_cache=False, kv_dtype=kv_dtype)
     for request in requests[::5]:
         assert bits(together[request.id]) == bits(generate(solo, [request])[request.id])
     engine.close()
@@ -105,6 +105,14 @@ def test_the_prefix_cache_changes_nothing(family, backend):
     assert warm["r5"][0].cached_tokens >= 64
     for name, events in cold.items():
         assert bits(warm[name]) == bits(events)
+
+
+@pytest.mark.parametrize("kv_dtype", ["bf16", "int8"])
+def test_small_elements_of_keys_and_values_change_nothing_of_that(backend, kv_dtype):
+    requests = [make_request(n, shared=70) for n in range(6)]
+    assert_same_as_alone(
+        "gemma3", backend, requests, kv_dtype=kv_dtype, max_batch_tokens=40, num_kv_blocks=90
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)

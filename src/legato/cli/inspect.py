@@ -10,7 +10,10 @@ from typing import Annotated
 import typer
 
 from legato.cli.arguments import DEFAULT
+from legato.config import EngineConfig, KVDType, Precision
 from legato.models.arch import ArchConfig, LayerConfig
+
+DEFAULTS = EngineConfig()
 
 
 def inspect(
@@ -18,25 +21,27 @@ def inspect(
         str, typer.Argument(help="A .gguf file, a folder, or a known name.")
     ] = DEFAULT,
     depth: Annotated[int, typer.Option(min=0, help="Cached tokens before the priced one.")] = 512,
+    precision: Annotated[
+        Precision, typer.Option(help="Of activations; decides what kv-dtype auto means.")
+    ] = DEFAULTS.precision,
+    kv_dtype: Annotated[
+        KVDType, typer.Option(help="Element type of cached keys and values.")
+    ] = DEFAULTS.kv_dtype,
     all_layers: Annotated[bool, typer.Option(help="Print every layer, also equal ones.")] = False,
 ) -> None:
     """Show a model's architecture, its program, and the cost of one decoded token."""
-    from legato._native import best_simd
+    from legato.assemble import build_model_program
+    from legato.backends.native.backend import kernel_names
     from legato.cli.progress import resolve_with_progress
     from legato.models.load import load_model
-    from legato.program.build import build_program
     from legato.program.show import format_program, format_summary
 
+    config = EngineConfig(precision=precision, kv_dtype=kv_dtype)
     loaded = load_model(resolve_with_progress(model))
-    program = build_program(
-        loaded.arch,
-        loaded.weights,
-        block_size=16,
-        kv_dtype="f16",
-        max_context=loaded.arch.max_context,
-    )
+    program = build_model_program(loaded, config)
     print(format_architecture(loaded.arch))
-    print(f"{'kernels':22} native/{best_simd().name.lower()}")
+    for part, name in kernel_names(config).items():
+        print(f"{part:22} {name}")
     print()
     print(format_program(program, depth=depth, all_layers=all_layers))
     print()

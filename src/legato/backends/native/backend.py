@@ -122,6 +122,16 @@ class NativeBackend:
         return self._executor
 
 
+def kernel_names(config: EngineConfig) -> dict[str, str]:
+    """Which kernels a native backend with `config` runs on this CPU, by part."""
+    simd = _choose_simd(config.simd)
+    products = _native.attention_products(simd, KV_TYPES[config.kv_element])
+    return {
+        "kernels": f"native/{simd.name.lower()}",
+        "attention": f"{products} products over a {config.kv_element} cache",
+    }
+
+
 def _choose_simd(path: SimdPath) -> _native.Simd:
     if path == "auto":
         return _native.best_simd()
@@ -133,13 +143,8 @@ def _choose_simd(path: SimdPath) -> _native.Simd:
 
 
 def _check_kv_type(program: Program, config: EngineConfig) -> None:
-    if config.kv_dtype != program.kv.dtype:
+    if config.kv_element != program.kv.dtype:
         raise BackendError(
-            f"config.kv_dtype is {config.kv_dtype!r}, but the program was built for "
+            f"config.kv_dtype is {config.kv_element!r}, but the program was built for "
             f"{program.kv.dtype!r}; build both from the same config"
-        )
-    if config.kv_dtype not in KV_TYPES:
-        raise BackendError(
-            f"the native backend has no kernels for kv_dtype {config.kv_dtype!r}; use one of "
-            f"{', '.join(KV_TYPES)}"
         )

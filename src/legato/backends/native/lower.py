@@ -28,6 +28,8 @@ FLOAT_FORMATS = (WeightFormat.F32, WeightFormat.F16, WeightFormat.BF16)
 KV_TYPES: Mapping[KVElement, _native.KVType] = {
     "f32": _native.KVType.F32,
     "f16": _native.KVType.F16,
+    "bf16": _native.KVType.BF16,
+    "int8": _native.KVType.INT8,
 }
 ACTIVATIONS = {
     "silu": _native.Activation.SILU,
