@@ -20,6 +20,8 @@ from legato.models.load import load_model
 from legato.models.model import Model
 from legato.program.build import build_program
 from legato.program.program import Program
+from legato.speculative.make import make_speculator
+from legato.speculative.settings import parse_speculation
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -59,13 +61,22 @@ def build_engine(
     Raises as `assemble` does.
     """
     check_sizes(config)
+    speculator = make_speculator(parse_speculation(config.speculate))
     eos_ids = (tokenizer or load_tokenizer(model.tokenizer)).eos_ids
     program = build_model_program(model, config)
     backend = create_backend(program, model.weights, config)
     try:
         sized = resolve_sizes(config, program.kv, model.arch.max_context, free_memory_bytes())
         profile = machine_profile(program, backend.name, config)
-        return Engine(program, backend, sized, clock, frozenset(eos_ids), profile=profile)
+        return Engine(
+            program,
+            backend,
+            sized,
+            clock,
+            frozenset(eos_ids),
+            profile=profile,
+            speculator=speculator,
+        )
     except BaseException:
         backend.close()
         raise
@@ -124,5 +135,6 @@ def simulate_engine(
         clock,
         eos_ids,
         profile=profile,
+        speculator=make_speculator(parse_speculation(config.speculate)),
         draw_seed=lambda: next(seeds),
     )

@@ -37,6 +37,10 @@ class EngineConfig:
         prefix_cache: reuse KV blocks of equal prompt prefixes.
         scheduling: "deadline" cuts prompts so that running streams stay on time; "throughput"
             fills every step.
+        speculate: how next tokens are guessed and verified several at once, which never changes
+            them: "off", "lookup" or "suffix" (copies from the text itself), then ",k=N" for N
+            tokens a step instead of as many as pay, and ",shared=N" to remember N tokens of a
+            tenant's outputs.
         ttft_ms: time to first token of requests that bring no objective; 0 means 1 s and three
             times what the prompt takes on an idle machine.
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
@@ -57,6 +61,7 @@ class EngineConfig:
     max_waiting: int = 512
     prefix_cache: bool = True
     scheduling: Scheduling = "deadline"
+    speculate: str = "off"
     ttft_ms: float = 0.0
     tbt_ms: float = 0.0
 

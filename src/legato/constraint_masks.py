@@ -12,6 +12,7 @@ from collections.abc import Sequence as List
 import numpy as np
 
 from legato.backends.base import I32, U32
+from legato.core import Matcher
 from legato.scheduler.sequence import Sequence
 
 _log = logging.getLogger(__name__)
@@ -27,33 +28,56 @@ class ConstraintMasks:
         self._masks = np.empty((0, self._words), np.uint32)
 
     def rows(self, sequences: List[Sequence]) -> tuple[I32, U32]:
-        """mask_index i32 [len(sequences)] and masks u32 [·, ceil(vocab / 32)]; they hold until
-        the next call.
+        """mask_index i32 [R] and masks u32 [·, ceil(vocab / 32)] of the R sampled rows: one for
+        each sequence and one for each drafted token. They hold until the next call.
 
         A matcher that fails leaves its row empty and `Sequence.fault` set: no token can be
         chosen there, which ends that request and no other.
         """
-        index = np.full(len(sequences), -1, np.int32)
-        constrained = [i for i, s in enumerate(sequences) if s.matcher is not None]
-        if not constrained:
+        counts = [1 + len(s.draft) for s in sequences]
+        index = np.full(sum(counts), -1, np.int32)
+        wanted = [n for s, n in zip(sequences, counts, strict=True) if s.matcher is not None]
+        if not wanted:
             return index, self._masks[:0]
-        if not len(self._masks):
-            self._masks = np.empty((self._num_slots, self._words), np.uint32)
-        for row, place in enumerate(constrained):
-            index[place] = row
-            self._fill(self._masks[row], sequences[place])
-        return index, self._masks[: len(constrained)]
+        if len(self._masks) < sum(wanted):
+            self._masks = np.empty((max(self._num_slots, sum(wanted)), self._words), np.uint32)
+        row = place = 0
+        for sequence, count in zip(sequences, counts, strict=True):
+            if sequence.matcher is not None:
+                index[place : place + count] = range(row, row + count)
+                self._fill(self._masks[row : row + count], sequence, sequence.matcher)
+                row += count
+            place += count
+        return index, self._masks[:row]
 
-    def _fill(self, mask: U32, sequence: Sequence) -> None:
-        assert sequence.matcher is not None
+    def _fill(self, masks: U32, sequence: Sequence, matcher: Matcher) -> None:
+        """The masks of one sequence: for its next token, and after each drafted one."""
         try:
-            sequence.matcher.fill_mask(mask)
+            self._fill_ahead(masks, sequence, matcher)
         except Exception:
             _log.exception("no mask for request %s", sequence.request.id)
             sequence.fault = "the form of the output that was asked for became too complex"
-            mask[:] = 0
-            return
-        if sequence.num_output < sequence.request.params.min_tokens:
+            masks[:] = 0
+
+    def _fill_ahead(self, masks: U32, sequence: Sequence, matcher: Matcher) -> None:
+        accepted = 0
+        self._fill_one(masks[0], sequence, matcher, 0)
+        for ahead, token in enumerate(sequence.draft, 1):
+            if not masks[ahead - 1, token // 32] >> (token % 32) & 1:
+                masks[ahead:] = 0  # the draft is wrong here: what comes after it is never used
+                break
+            if token in sequence.stop_ids:
+                masks[ahead:] = 0  # likewise after the end
+                break
+            matcher.accept(token)
+            accepted += 1
+            self._fill_one(masks[ahead], sequence, matcher, ahead)
+        if accepted:
+            matcher.rollback(accepted)
+
+    def _fill_one(self, mask: U32, sequence: Sequence, matcher: Matcher, ahead: int) -> None:
+        matcher.fill_mask(mask)
+        if sequence.num_output + ahead < sequence.request.params.min_tokens:
             _forbid(mask, [token for token in sequence.stop_ids if token < self._vocab])
 
 

@@ -114,6 +114,8 @@ class Request:
         cache_salt: prefixes are shared only between requests of equal salt.
         objectives: its deadlines.
         constraint: what its output may be; None allows everything.
+        draft_tokens: most tokens that speculation drafts for it in a step; 0 for none, None
+            leaves it to the engine. Never changes its output.
     """
 
     id: str
@@ -123,6 +125,7 @@ class Request:
     cache_salt: str = ""
     objectives: Objectives = Objectives()
     constraint: Constraint | None = None
+    draft_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

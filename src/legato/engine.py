@@ -20,6 +20,7 @@ from legato.live_requests import LiveRequests
 from legato.program.program import Program
 from legato.runner import Runner
 from legato.scheduler.batch import Batch, Choices
+from legato.scheduler.drafts import Speculator
 from legato.scheduler.events import end_event
 from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence, make_samples
@@ -47,6 +48,7 @@ class Engine:
         eos_ids: frozenset[int],
         *,
         profile: MachineProfile = DEFAULT_PROFILE,
+        speculator: Speculator | None = None,
         draw_seed: Callable[[], int] = lambda: secrets.randbits(64),
     ) -> None:
         """`config.num_kv_blocks` must be set (see `kvcache.sizing`); the pool is made here.
@@ -54,6 +56,7 @@ class Engine:
         Args:
             eos_ids: tokens that end a sequence.
             profile: what steps take on this machine.
+            speculator: drafts tokens (see `speculative`); None drafts nothing.
             draw_seed: gives the seed (64 bits) of a request that brings none.
         """
         limit = min(config.max_context or program.max_context, program.max_context)
@@ -83,6 +86,7 @@ class Engine:
             max_batch_tokens=config.max_batch_tokens,
             max_sequences=config.max_sequences,
             meet_deadlines=config.scheduling == "deadline",
+            speculator=speculator,
         )
         self._live = LiveRequests()
         self._arrivals = 0
@@ -195,6 +199,7 @@ class Engine:
             step_duration_ns=self._last_step[1],
             step_rows=self._last_step[2],
             preemptions=scheduler.num_preemptions,
+            speculation=scheduler.speculation,
             **self._totals,
         )
 

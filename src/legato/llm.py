@@ -17,6 +17,7 @@ from legato.config import EngineConfig
 from legato.constrain.compiler import GrammarCompiler
 from legato.constrain.form import OutputForm, from_response_format
 from legato.core import Constraint, FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
+from legato.engine import EngineStats
 from legato.errors import InvalidRequestError, LegatoError
 from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
@@ -166,6 +167,10 @@ class LLM:
     def logits(self, token_ids: List[int]) -> F32:
         """Next-token logits at every position of `token_ids`, f32 [len, vocab]."""
         return self._engine.logits(token_ids)
+
+    def stats(self) -> EngineStats:
+        """Figures of the engine as of now."""
+        return self._engine.stats()
 
     def close(self) -> None:
         """Release the model. Idempotent."""

@@ -34,7 +34,7 @@ class Runner:
         takers = [
             s
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
-            if s.num_computed + rows == s.num_tokens
+            if s.samples_after(rows)
         ]
         output = self._backend.run(self._step_input(batch, takers))
         return _choices(batch, takers, output)
@@ -78,38 +78,52 @@ class Runner:
         width = -(-int(lengths.max()) // self._block_size)
         slots = [slot_of(s) for s in sequences]
         offsets = np.repeat(computed - starts[:-1], rows)
-        last_rows = starts[1:] - 1
-        if len(takers) < len(sequences):
-            last_rows = last_rows[lengths == [s.num_tokens for s in sequences]]
         return StepInput(
             token_ids=_token_ids(batch, takers),
             positions=np.arange(len(offsets), dtype=np.int32) + offsets,
             query_starts=starts,
             kv_lengths=lengths,
             block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
-            output_rows=last_rows,
+            output_rows=_output_rows(batch, starts),
             sampling=self._slots.sampling_input(takers) if takers else None,
         )
 
 
 def _token_ids(batch: Batch, takers: list[Sequence]) -> I32:
-    """The pending tokens that take part in a step, i32 [rows]."""
-    if len(takers) == sum(batch.num_rows):  # everybody decodes
+    """The pending and drafted tokens that take part in a step, i32 [rows]."""
+    if len(takers) == sum(batch.num_rows):  # everybody decodes, and nobody drafts
         return np.array([s.last_token for s in takers], np.int32)
-    return np.concatenate(
-        [
-            s.tokens[s.num_computed : s.num_computed + rows]
-            for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
-        ]
-    )
+    parts: list[I32] = []
+    for sequence, rows in zip(batch.sequences, batch.num_rows, strict=True):
+        parts.append(sequence.tokens[sequence.num_computed :][:rows])
+        if sequence.draft:
+            parts.append(np.array(sequence.draft, np.int32))
+    return np.concatenate(parts)
+
+
+def _output_rows(batch: Batch, starts: I32) -> I32:
+    """The rows of which a token is sampled, i32 [R], given the first row of each sequence."""
+    counts = [s.samples_after(n) for s, n in zip(batch.sequences, batch.num_rows, strict=True)]
+    total = sum(counts)
+    if total == len(counts) and all(counts):  # the last row of each
+        return starts[1:] - 1
+    ends = np.repeat(starts[1:], counts)
+    before_end = np.repeat(np.cumsum(counts), counts) - np.arange(total)
+    return (ends - before_end).astype(np.int32)
 
 
 def _choices(batch: Batch, takers: list[Sequence], output: StepOutput) -> list[Choices]:
-    wanted = [s.request.params.logprobs for s in takers]
-    chosen: list[Choices] = [
-        ((token, None if count is None else _logprobs(output, row, count)),)
-        for row, (token, count) in enumerate(zip(output.token_ids.tolist(), wanted, strict=True))
-    ]
+    tokens = output.token_ids.tolist()
+    chosen: list[Choices] = []
+    row = 0
+    for sequence in takers:
+        end, wanted = row + 1 + len(sequence.draft), sequence.request.params.logprobs
+        if wanted is None:
+            chosen.append(tuple((token, None) for token in tokens[row:end]))
+        else:
+            own = range(row, end)
+            chosen.append(tuple((tokens[i], _logprobs(output, i, wanted)) for i in own))
+        row = end
     if len(takers) == len(batch.sequences):
         return chosen
     by_taker = dict(zip(takers, chosen, strict=True))

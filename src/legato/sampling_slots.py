@@ -54,17 +54,20 @@ class SlotStates:
         self._index = np.zeros(num_slots, np.uint32)
 
     def sampling_input(self, sequences: list[Sequence]) -> SamplingInput:
-        """The state of `sequences`, one row each."""
+        """The state of `sequences`: one row each, and one for each drafted token."""
         slots = [slot_of(s) for s in sequences]
         for slot, sequence in zip(slots, sequences, strict=True):
             if self._owners[slot] is not sequence:
                 self._fill(slot, sequence)
                 self._fixed = None
+        if any(s.draft for s in sequences):
+            slots = [slot_of(s) for s in sequences for _ in range(1 + len(s.draft))]
         if self._fixed is None or self._fixed.slots != slots:
             self._fixed = self._gather(slots)
         fixed = self._fixed
         bias_starts, bias_ids, bias_values = self._bias_csr(slots, sequences)
         seen_starts, seen_ids, seen_counts = self._seen_csr(slots, sequences)
+        positions = [s.num_tokens + ahead for s in sequences for ahead in range(1 + len(s.draft))]
         mask_index, masks = self._masks.rows(sequences)
         return SamplingInput(
             temperature=fixed.temperature,
@@ -76,7 +79,7 @@ class SlotStates:
             repetition=fixed.repetition,
             seed=fixed.seed,
             sample_index=fixed.sample_index,
-            position=np.array([s.num_tokens for s in sequences], np.int32),
+            position=np.array(positions, np.int32),
             bias_starts=bias_starts,
             bias_ids=bias_ids,
             bias_values=bias_values,
@@ -124,10 +127,11 @@ class SlotStates:
     def _bias_csr(self, slots: list[int], sequences: list[Sequence]) -> tuple[I32, I32, F32]:
         if self._biases.keys().isdisjoint(slots):
             return np.zeros(len(slots) + 1, np.int32), _NO_I32, _NO_F32
-        rows = [
-            self._biases[slot].current(sequence) if slot in self._biases else (_NO_I32, _NO_F32)
-            for slot, sequence in zip(slots, sequences, strict=True)
-        ]
+        rows: list[tuple[I32, F32]] = []
+        for sequence in sequences:
+            bias = self._biases.get(slot_of(sequence))
+            for ahead in range(1 + len(sequence.draft)):
+                rows.append(bias.current(sequence, ahead) if bias else (_NO_I32, _NO_F32))
         return (
             _starts([ids for ids, _ in rows]),
             np.concatenate([ids for ids, _ in rows]),
@@ -137,10 +141,11 @@ class SlotStates:
     def _seen_csr(self, slots: list[int], sequences: list[Sequence]) -> tuple[I32, I32, I32]:
         if self._seen.keys().isdisjoint(slots):
             return np.zeros(len(slots) + 1, np.int32), _NO_I32, _NO_I32
-        rows = [
-            self._seen[slot].current(sequence) if slot in self._seen else (_NO_I32, _NO_I32)
-            for slot, sequence in zip(slots, sequences, strict=True)
-        ]
+        rows: list[tuple[I32, I32]] = []
+        for sequence in sequences:
+            seen = self._seen.get(slot_of(sequence))
+            count = 1 + len(sequence.draft)
+            rows += seen.rows(sequence) if seen else [(_NO_I32, _NO_I32)] * count
         return (
             _starts([ids for ids, _ in rows]),
             np.concatenate([ids for ids, _ in rows]),
@@ -159,9 +164,9 @@ class BiasRows:
         self._plain = _bias_arrays(bias)
         self._masked = _bias_arrays(bias | dict.fromkeys(sequence.stop_ids, -np.inf))
 
-    def current(self, sequence: Sequence) -> tuple[I32, F32]:
-        """ids [·] i32 and values [·] f32 for the next token."""
-        return self._masked if sequence.num_output < self._min_tokens else self._plain
+    def current(self, sequence: Sequence, ahead: int) -> tuple[I32, F32]:
+        """ids [·] i32 and values [·] f32 for the token after `ahead` more."""
+        return self._masked if sequence.num_output + ahead < self._min_tokens else self._plain
 
 
 class SeenTokens:
@@ -174,8 +179,8 @@ class SeenTokens:
         self._counts = np.zeros(len(prompt), np.int32)
         self._upto = sequence.num_prompt
 
-    def current(self, sequence: Sequence) -> tuple[I32, I32]:
-        """ids [·] i32 and counts [·] i32, with the output up to now."""
+    def rows(self, sequence: Sequence) -> list[tuple[I32, I32]]:
+        """ids [·] i32 and counts [·] i32 with the output so far, and after each drafted token."""
         for token in sequence.tokens[self._upto :].tolist():
             place = self._place.setdefault(token, len(self._place))
             if place == len(self._ids):
@@ -185,7 +190,10 @@ class SeenTokens:
             self._counts[place] += 1
         self._upto = sequence.num_tokens
         size = len(self._place)
-        return self._ids[:size], self._counts[:size]
+        rows = [(self._ids[:size], self._counts[:size])]
+        for token in sequence.draft:
+            rows.append(_with_token(*rows[-1], token))
+        return rows
 
 
 def slot_of(sequence: Sequence) -> int:
@@ -196,6 +204,16 @@ def slot_of(sequence: Sequence) -> int:
 
 def _bias_arrays(bias: dict[int, float]) -> tuple[I32, F32]:
     return np.array(list(bias), np.int32), np.array(list(bias.values()), np.float32)
+
+
+def _with_token(ids: I32, counts: I32, token: int) -> tuple[I32, I32]:
+    """Copies of `ids` and `counts` after one more `token` of output."""
+    (places,) = np.nonzero(ids == token)
+    if not len(places):
+        return np.append(ids, np.int32(token)), np.append(counts, np.int32(1))
+    counts = counts.copy()
+    counts[places[0]] += 1
+    return ids, counts
 
 
 def _doubled(values: I32) -> I32:

@@ -68,8 +68,7 @@ class StepTimes:
         """What `batch` will take."""
         step = GrowingStep(self.cost)
         for sequence, rows in zip(batch.sequences, batch.num_rows, strict=True):
-            past = sequence.num_computed
-            step.add(rows, past, int(past + rows == sequence.num_tokens))
+            step.add(rows, sequence.num_computed, sequence.samples_after(rows))
         raw_ns = max(1, round(step.ns()))
         return PricedStep(step.work(), raw_ns, self.correction.corrected_ns(raw_ns), step.parts())
 

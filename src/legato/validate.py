@@ -18,6 +18,7 @@ MAX_BIASES = 1024
 MAX_BIAS = 100.0
 MAX_SALT_LENGTH = 256
 INT32 = 2**31 - 1
+MAX_DRAFT = 32
 MAX_OBJECTIVE_NS = 86_400 * 10**9
 """A day: later deadlines say nothing."""
 
@@ -45,6 +46,8 @@ def check_request(request: Request, vocab_size: int) -> None:
     _check_integer("priority", request.priority)
     _check_text("cache_salt", request.cache_salt, MAX_SALT_LENGTH)
     _check_objectives(request.objectives)
+    if request.draft_tokens is not None:
+        _check_integer("draft_tokens", request.draft_tokens, (0, MAX_DRAFT))
     check_params(request.params, vocab_size)
     if request.constraint is not None and request.params.ignore_eos:
         _refuse("ignore_eos", True, "false where the form of the output is prescribed")

@@ -27,6 +27,20 @@ def settled(answer: Answer) -> Outcome:
     return outcome
 
 
+def test_what_the_server_says_of_itself_is_kept() -> None:
+    answer = Answer()
+    answer.take(chunk("a", legato={"timing": {"ttft_ms": 5}, "cost": {"machine_ms": 7.5}}), 1)
+    outcome = settled(answer)
+    assert (outcome.server_ttft_ms, outcome.machine_ms) == (5.0, 7.5)
+
+
+@pytest.mark.parametrize("value", ["x", {"timing": 3}, {"timing": {"ttft_ms": "5"}}, [1]])
+def test_something_else_by_that_name_is_passed_over(value: object) -> None:
+    answer = Answer()
+    answer.take(chunk("a", legato=value), 1)
+    assert settled(answer).server_ttft_ms is None
+
+
 def take_all(events: list[bytes]) -> None:
     answer = Answer()
     for event in events:

@@ -158,15 +158,15 @@ def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
     assert asyncio.run(exchange()).succeeded
 
 
-def load(
-    workload: Workload, limits: Limits, *scripts: Script, cancel_after_s: float | None = None
-) -> Run:
+def load(workload: Workload, limits: Limits, *scripts: Script, interrupt: bool = False) -> Run:
     async def drive() -> Run:
         async with ReplayServer(scripts) as server:
             client = Client(Endpoint(url=server.url))
-            task = asyncio.create_task(Load(client, workload, limits).drive())
-            if cancel_after_s is not None:
-                await asyncio.sleep(cancel_after_s)
+            driven = Load(client, workload, limits)
+            task = asyncio.create_task(driven.drive())
+            if interrupt:
+                while not (driven.run.outcomes and driven.run.running):
+                    await asyncio.sleep(0.001)
                 task.cancel()
             run = await task
             client.close()
@@ -210,7 +210,7 @@ def test_warm_up_is_marked_and_left_out() -> None:
 
 def test_an_interrupted_run_keeps_what_there_is_and_counts_the_rest_as_failed() -> None:
     scripts = [QUICK, Script(silent=True)]
-    run = load(SHORT, Limits(), *scripts, cancel_after_s=0.05)
+    run = load(SHORT, Limits(), *scripts, interrupt=True)
     assert run.interrupted
     kinds = {outcome.failure for outcome in run.outcomes}
     assert kinds == {None, FailureKind.UNFINISHED}

@@ -13,6 +13,7 @@ from legato.core import Request, SamplingParams, TokenEvent
 from legato.engine import Engine
 from legato.errors import BackendError
 from legato.program.build import build_program
+from legato.scheduler.drafts import Speculator
 from model.tiny import VARIATIONS, tiny_model
 
 FAMILIES = ("llama", "mistral", "gemma3")
@@ -27,7 +28,7 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def make_engine(family: str, **config: object) -> Engine:
+def make_engine(family: str, speculator: Speculator | None = None, **config: object) -> Engine:
     arch, weights = tiny_model(VARIATIONS[family])
     chosen = EngineConfig(**{**COMMON, **config})
     program = build_program(
@@ -37,7 +38,7 @@ def make_engine(family: str, **config: object) -> Engine:
         backend = create_backend(program, weights, chosen)
     except BackendError as error:
         pytest.skip(str(error))
-    return Engine(program, backend, chosen, VirtualClock(), frozenset())
+    return Engine(program, backend, chosen, VirtualClock(), frozenset(), speculator=speculator)
 
 
 def make_request(number: int, *, shared: int = 0, max_tokens: int = 12) -> Request:

@@ -17,6 +17,7 @@ from legato.core import Request, SamplingParams, TokenEvent
 from legato.engine import Engine
 from legato.errors import BackendError
 from legato.program.program import KVGroup, KVLayout, Program
+from legato.scheduler.drafts import Speculator
 
 VOCAB = 97
 EOS = 7
@@ -201,6 +202,7 @@ def make_engine(
     max_context: int = 512,
     num_kv_blocks: int = 400,
     eos_ids: frozenset[int] = frozenset({EOS}),
+    speculator: Speculator | None = None,
     **config: object,
 ) -> tuple[Engine, FakeBackend]:
     """An engine on a fake backend, in virtual time, with seeds 1, 2, 3 …"""
@@ -213,6 +215,7 @@ def make_engine(
         EngineConfig(num_kv_blocks=num_kv_blocks, **config),
         VirtualClock(),
         eos_ids,
+        speculator=speculator,
         draw_seed=lambda: next(seeds),
     )
     return engine, backend

@@ -175,12 +175,27 @@ def test_a_sibling_runs_by_itself_when_the_first_has_ended():
 
 def test_commit_takes_several_tokens_and_stops_at_the_end():
     scheduler = new_scheduler()
-    add(scheduler, 1)
+    (sequence,) = add(scheduler, 1)
     batch = scheduler.schedule(0)
+    sequence.draft = (9, 8, 3)
+    batch.num_rows[0] += 3
     events = scheduler.commit(batch, [((9, None), (8, None), (3, None), (7, None))], time_ns=5)
     assert [event.token_id for event in events] == [9, 8, 3]
     assert events[-1].finish_reason is FinishReason.STOP
     assert not scheduler.running
+
+
+def test_commit_ends_a_draft_at_its_first_wrong_token():
+    scheduler = new_scheduler()
+    (sequence,) = add(scheduler, 1)
+    batch = scheduler.schedule(0)
+    sequence.draft = (9, 8, 3)
+    batch.num_rows[0] += 3
+    events = scheduler.commit(batch, [((9, None), (5, None), (3, None), (7, None))], time_ns=5)
+    assert [event.token_id for event in events] == [9, 5]
+    assert sequence.tokens[-2:].tolist() == [9, 5]
+    assert sequence.num_computed == sequence.num_tokens - 1
+    assert sequence.draft == ()
 
 
 def test_no_token_ends_the_sequence_with_an_error():

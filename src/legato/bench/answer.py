@@ -43,7 +43,7 @@ class Answer:
     done: bool = False
     finish_reason: str | None = None
     usage: dict[str, Any] = field(default_factory=dict)
-    timing: dict[str, Any] = field(default_factory=dict)
+    extension: object = None
     _frame: Frame | None = None
 
     def take(self, event: bytes, now_ns: int) -> None:
@@ -92,13 +92,14 @@ class Answer:
         if self.finish_reason and not self.closing_ns:
             self.closing_ns = now_ns
         self.usage = chunk.get("usage") or self.usage
-        self.timing = (chunk.get("legato") or {}).get("timing") or self.timing
+        self.extension = chunk.get("legato") or self.extension
 
     def settle(self, outcome: Outcome) -> None:
         """Put what came into `outcome`; also after a failure."""
         outcome.text = "".join(self.pieces)
         outcome.finish_reason = self.finish_reason
-        outcome.server_ttft_ms = self.timing.get("ttft_ms")
+        outcome.server_ttft_ms = _number(self.extension, "timing", "ttft_ms")
+        outcome.machine_ms = _number(self.extension, "cost", "machine_ms")
         outcome.timeline.prompt_tokens = self.usage.get("prompt_tokens") or 0
         details = self.usage.get("prompt_tokens_details") or {}
         outcome.cached_tokens = details.get("cached_tokens") or 0
@@ -116,6 +117,13 @@ class Answer:
             raise RequestFailedError(FailureKind.INCOMPLETE, "the stream has no finish_reason")
         if not self.stamps_ns and not self.usage.get("completion_tokens"):
             raise RequestFailedError(FailureKind.EMPTY, "the answer has no token")
+
+
+def _number(extension: object, part: str, name: str) -> float | None:
+    """A number two levels deep; None where a server of another kind put something else."""
+    inner = extension.get(part) if isinstance(extension, dict) else None
+    value = inner.get(name) if isinstance(inner, dict) else None
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _parse(event: bytes) -> dict[str, Any]:

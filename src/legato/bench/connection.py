@@ -48,7 +48,8 @@ class Connection(asyncio.BufferedProtocol):
         self.received = 0
         self._clock = clock
         self._view = memoryview(bytearray(READ_BYTES))
-        self._waiting: list[tuple[bytes, int]] = []
+        self._waiting: list[bytes] = []
+        self._stamps_ns: list[int] = []
         self._at_once = False
         self._on_body: OnBody | None = None
         self._finished: asyncio.Future[None] | None = None
@@ -114,7 +115,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.received += nbytes
         data = bytes(self._view[:nbytes])
-        self._waiting.append((data, now_ns))
+        self._waiting.append(data)
+        self._stamps_ns.append(now_ns)
         if not self._may_wait(data):
             self._take_waiting()
 
@@ -130,12 +132,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take_waiting(self) -> None:
         """Parse what has come; an error fails the exchange, unless it is over already."""
-        waiting, self._waiting = self._waiting, []
+        waiting, stamps_ns = self._waiting, self._stamps_ns
+        self._waiting, self._stamps_ns = [], []
         on_body = self._on_body
         if on_body is None:
             return
         try:
-            for data, now_ns in waiting:
+            for data, now_ns in zip(waiting, stamps_ns, strict=True):
                 if body := self.response.feed(data):
                     on_body(body, now_ns)
         except HttpError as error:

@@ -13,7 +13,7 @@ from legato.bench.outcome import NS_PER_MS, Outcome
 from legato.metrics.confidence import share_interval
 from legato.metrics.fluid_rate import fluid_token_rate
 from legato.metrics.latency import NS_PER_SECOND, Distribution
-from legato.metrics.price import Price, per_million
+from legato.metrics.price import MachinePrice, Price, per_million
 from legato.metrics.report import summarize
 
 Figures = dict[str, Any]
@@ -31,6 +31,7 @@ def figures_of(run: Run, objectives: Objectives, price: Price | None = None) -> 
         "warmup_requests": len(run.outcomes) - len(outcomes),
         "interrupted": run.interrupted,
         "cost": _cost(outcomes, window_s, price),
+        "machine": _machine(outcomes, window_s, price),
         "client": asdict(run.cost) if run.cost else None,
         "send_lag_ms": _distribution([(o.sent_ns - o.timeline.arrival_ns) for o in outcomes]),
         "server_ttft_difference_ms": _as_json(
@@ -77,6 +78,20 @@ def _cost(outcomes: Sequence[Outcome], window_s: float, price: Price | None) -> 
         "per_million_output_tokens": per_million(total, given),
         "per_million_tokens": per_million(total, taken + given),
         "per_request": total / len(outcomes) if outcomes else None,
+    }
+
+
+def _machine(outcomes: Sequence[Outcome], window_s: float, price: Price | None) -> Figures | None:
+    """Machine time that the server attributed to the requests; what is left over was idle."""
+    told = [outcome for outcome in outcomes if outcome.machine_ms is not None]
+    if not told:
+        return None
+    seconds = sum(outcome.machine_ms or 0.0 for outcome in told) / 1000
+    return {
+        "requests": len(told),
+        "seconds": seconds,
+        "share": seconds / window_s,
+        "cost": price.cost(seconds, 0, 0) if isinstance(price, MachinePrice) else None,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import cycle
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,15 @@ NS_PER_MS = 1e6
 
 
 class ReplayServer:
-    """An asynchronous context. `url` is known inside it; `served` counts the requests."""
+    """An asynchronous context. `url` is known inside it; `served` counts the requests.
+
+    Args:
+        scripts: what it plays.
+        host: where it listens.
+        port: likewise; 0 takes a free one.
+        parallel: answers that play at the same time, the others wait their turn; 0 is any number.
+        clock: of its own figures.
+    """
 
     def __init__(
         self,
@@ -29,11 +38,13 @@ class ReplayServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        parallel: int = 0,
         clock: Clock | None = None,
     ) -> None:
         self.served = 0
         self._scripts: Iterator[Script] = cycle(scripts)
         self._host, self._port = host, port
+        self._turns = asyncio.Semaphore(parallel) if parallel else nullcontext()
         self._clock = clock or RealClock()
         self._server: asyncio.Server | None = None
         self._calls: set[asyncio.Task[Any]] = set()
@@ -69,7 +80,8 @@ class ReplayServer:
             while await _read_request(reader):
                 arrival_ns = self._clock.now_ns()
                 self.served += 1
-                await _Reply(writer, next(self._scripts), self._clock, arrival_ns).send()
+                async with self._turns:
+                    await _Reply(writer, next(self._scripts), self._clock, arrival_ns).send()
         except (OSError, asyncio.CancelledError):
             pass  # the client has gone, or the server stops
         finally:
@@ -151,6 +163,8 @@ class _Reply:
         return {"timing": {"ttft_ms": waited}}
 
     def _write(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError("the client has gone")
         size = self._script.cut or max(1, len(data))
         for start in range(0, len(data), size):
             piece = data[start : start + size]

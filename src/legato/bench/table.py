@@ -33,6 +33,7 @@ def rows() -> list[Row]:
         ("fluid requests", _fluid),
         ("fluid token rate, tokens/s", lambda f: _plain(f["fluid_token_rate"], "{:.1f}")),
         ("cost per 1M output tokens", _cost),
+        ("machine time of requests", _machine),
         ("client CPU, µs/token", lambda f: _plain((f["client"] or {}).get("cpu_us_per_token"))),
         ("client minus server TTFT, ms", lambda f: _spread(f["server_ttft_difference_ms"], 1)),
     ]
@@ -62,3 +63,8 @@ def _fluid(figures: Document) -> str:
 
 def _cost(figures: Document) -> str:
     return _plain((figures["cost"] or {}).get("per_million_output_tokens"), "{:.4g}")
+
+
+def _machine(figures: Document) -> str:
+    machine = figures.get("machine")
+    return f"{machine['seconds']:.2f} s ({machine['share']:.0%})" if machine else "-"

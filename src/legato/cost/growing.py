@@ -51,6 +51,20 @@ class GrowingStep:
         )
         return self._factor * self._cost.time_ns(work)
 
+    def ns_widened(self, rows: int, past: int) -> float:
+        """Predicted time with `rows` more rows, all sampled, of sequences that are in the step
+        already, with about `past` cached tokens each; nothing is added."""
+        flops = 0.0
+        for part in self._cost.work.attention:
+            flops += attended(part.window, 1, past)[0] * part.flops_per_pair
+        work = self._work(
+            self.tokens + rows,
+            self.outputs + rows,
+            self.attention_flops + rows * flops,
+            self.kv_bytes + rows * self._cost.work.token_bytes,
+        )
+        return self._factor * self._cost.time_ns(work)
+
     def parts(self) -> list[float]:
         """Of each sequence in order: the nanoseconds that it is the cause of, before `factor`.
 

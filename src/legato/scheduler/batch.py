@@ -20,7 +20,8 @@ NO_TOKEN = -1
 
 @dataclass(slots=True)
 class Batch:
-    """Sequences that take part in a step; `num_rows[i]` pending tokens of `sequences[i]` do.
+    """Sequences that take part in a step; `num_rows[i]` rows of it are of `sequences[i]`: pending
+    tokens, and its draft.
 
     Attributes:
         copies: (from, to) pairs of KV blocks to copy before the step, in this order.

@@ -24,6 +24,11 @@ class StepPlan(Protocol):
         """Predicted nanoseconds with one sequence more; nothing is added."""
         ...
 
+    def ns_widened(self, rows: int, past: int) -> float:
+        """Predicted nanoseconds with `rows` more sampled rows of sequences that are in it already,
+        with about `past` cached tokens each; nothing is added."""
+        ...
+
 
 class StepBudget:
     """Rows and time that prefill chunks may still take.
@@ -35,8 +40,8 @@ class StepBudget:
     def __init__(self, rows: int, plan: StepPlan, limit_ns: float) -> None:
         """`plan` has the decodes already; the whole step is to take at most `limit_ns`."""
         self.rows = rows
-        self._plan = plan
-        self._limit_ns = limit_ns
+        self.plan = plan
+        self.limit_ns = limit_ns
         self._least = policy.LEAST_CHUNK
 
     @property
@@ -44,21 +49,21 @@ class StepBudget:
         """Whether no further chunk can have a row."""
         if self.rows <= 0:
             return True
-        return not self._least and self._limit_ns <= self._plan.ns()
+        return not self._least and self.limit_ns <= self.plan.ns()
 
     def chunk(self, pending: int, past: int) -> int:
         """Rows that a sequence with `pending` tokens to compute after `past` may have."""
         most = min(self.rows, pending)
-        if self._limit_ns == UNLIMITED:
+        if self.limit_ns == UNLIMITED:
             return most
 
         def step_ns(rows: int) -> float:
-            return self._plan.ns_with(rows, past, int(rows == pending))
+            return self.plan.ns_with(rows, past, int(rows == pending))
 
-        return policy.largest_chunk(most, min(self._least, most), self._limit_ns, step_ns)
+        return policy.largest_chunk(most, min(self._least, most), self.limit_ns, step_ns)
 
     def take(self, rows: int, past: int, outputs: int) -> None:
         """A chunk was given."""
         self.rows -= rows
         self._least = 0
-        self._plan.add(rows, past, outputs)
+        self.plan.add(rows, past, outputs)

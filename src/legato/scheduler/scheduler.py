@@ -8,8 +8,10 @@ The first in rank always makes progress, so that everything ends.
 
 from __future__ import annotations
 
+import logging
 from bisect import insort
 from collections.abc import Callable, Collection
+from collections.abc import Sequence as List
 from heapq import merge
 from operator import attrgetter
 
@@ -19,9 +21,11 @@ from legato.kvcache.integrity import check_integrity
 from legato.scheduler import policy
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.budget import UNLIMITED, StepBudget, StepPlan
-from legato.scheduler.events import append_choice
+from legato.scheduler.drafts import Speculator, draft_limit, take_choices
 from legato.scheduler.sequence import Sequence
+from legato.scheduler.stats import SpeculationFigures
 
+_log = logging.getLogger(__name__)
 _by_rank = attrgetter("rank")
 Fault = tuple[Sequence, Exception]
 Rows = dict[Sequence, int]
@@ -43,9 +47,12 @@ class Scheduler:
         max_batch_tokens: int,
         max_sequences: int,
         meet_deadlines: bool = True,
+        speculator: Speculator | None = None,
     ) -> None:
-        """`new_plan` predicts steps; with `meet_deadlines` they bound the prefill chunks."""
+        """`new_plan` predicts steps; with `meet_deadlines` they bound the prefill chunks.
+        `speculator` drafts tokens for sequences that decode."""
         self.cache = cache
+        self._speculator = speculator
         self._new_plan = new_plan
         self._meet_deadlines = meet_deadlines
         self.waiting: list[Sequence] = []
@@ -62,6 +69,7 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """End `sequence` and free what it holds."""
         sequence.finished = True
+        self._forget(sequence)
         if sequence.table is None:
             self.waiting.remove(sequence)
         else:
@@ -72,6 +80,7 @@ class Scheduler:
         for sequence in sequences:
             sequence.finished = True
             sequence.table = None
+            self._forget(sequence)
         self.waiting = [s for s in self.waiting if s not in sequences]
         self.running = [s for s in self.running if s not in sequences]
         self.faults.clear()
@@ -82,8 +91,13 @@ class Scheduler:
         rows: Rows = {}
         copies: Copies = []
         self._plan_decodes(rows)
-        if self.waiting or len(rows) < len(self.running):
-            self._plan_prefills(rows, copies, self._budget(rows, now_ns))
+        prefills = self.waiting or len(rows) < len(self.running)
+        if prefills or (self._speculator and rows):
+            decodes = list(rows)
+            budget = self._budget(rows, now_ns)
+            if prefills:
+                self._plan_prefills(rows, copies, budget)
+            self._plan_drafts(rows, decodes, budget)
         return Batch(list(rows), list(rows.values()), copies)
 
     def commit(self, batch: Batch, chosen: list[Choices], time_ns: int) -> list[TokenEvent]:
@@ -91,22 +105,25 @@ class Scheduler:
         events: list[TokenEvent] = []
         block_size = self.cache.block_size
         for sequence, rows, choices in zip(batch.sequences, batch.num_rows, chosen, strict=True):
-            table = sequence.table
+            table, draft = sequence.table, sequence.draft
             assert table is not None
             try:
-                sequence.num_computed += rows
+                new, accepted = take_choices(sequence, rows, choices, time_ns)
                 if sequence.num_computed // block_size != table.num_full:
                     self.cache.advance(table, sequence.tokens, sequence.num_computed)
-                for choice in choices:
-                    event = append_choice(sequence, choice, time_ns)
-                    if event.finish_reason is not None:
-                        self.remove(sequence)
-                    events.append(event)
-                    if event.finish_reason is not None:
-                        break
+                if draft and self._speculator is not None:
+                    self._speculator.verified(sequence, draft, accepted)
+                if new and new[-1].finish_reason is not None:
+                    self.remove(sequence)
+                events += new
             except Exception as error:
                 self.faults.append((sequence, error))
         return events
+
+    @property
+    def speculation(self) -> SpeculationFigures:
+        """What became of drafts."""
+        return self._speculator.figures if self._speculator else SpeculationFigures()
 
     def check_integrity(self) -> None:
         """AssertionError unless those that run, and only those, have a table of the cache."""
@@ -150,6 +167,34 @@ class Scheduler:
                 admitting = admitting and self._enter(sequence, rows, copies)
             if sequence.table is not None:
                 self._give_chunk(sequence, rows, budget)
+
+    def _plan_drafts(self, rows: Rows, decodes: List[Sequence], budget: StepBudget) -> None:
+        """Let sequences that decode verify drafts, as far as it pays and nobody has to give way."""
+        if self._speculator is None:
+            return
+        limits = {s: draft_limit(s, self.cache) for s in decodes if s in rows}
+        for sequence, draft in self._proposals(limits, budget).items():
+            table = sequence.table
+            assert table is not None
+            room = draft_limit(sequence, self.cache)  # drafts before this one took blocks
+            sequence.draft = draft[:room]
+            rows[sequence] += len(sequence.draft)
+            self.cache.extend(table, sequence.num_computed + rows[sequence])
+
+    def _proposals(
+        self, limits: dict[Sequence, int], budget: StepBudget
+    ) -> dict[Sequence, List[int]]:
+        """Drafts; none where the drafter fails, which costs time and nothing else."""
+        assert self._speculator is not None
+        try:
+            return self._speculator.propose(limits, budget)
+        except Exception:
+            _log.exception("nothing is drafted in this step")
+            return {}
+
+    def _forget(self, sequence: Sequence) -> None:
+        if self._speculator is not None:
+            self._speculator.forget(sequence)
 
     @property
     def _is_full(self) -> bool:
@@ -255,6 +300,7 @@ class Scheduler:
         self.running.remove(sequence)
         sequence.table = None
         sequence.num_computed = 0
+        sequence.draft = ()
         self.cache.close(table)
 
 

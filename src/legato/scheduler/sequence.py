@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as List
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,7 @@ class Sequence:
         machine_ns: its shares of the steps that it took part in.
         digests: chain hashes of its full blocks, as far as they were looked up.
         last_token: the newest of its tokens.
+        draft: guesses of its next tokens that the step under way verifies.
         matcher: follows its output through the request's constraint; None without one.
         fault: why no token can be chosen for it any more, fit for the caller.
     """
@@ -58,6 +60,7 @@ class Sequence:
     started_ns: int | None = None
     machine_ns: int = 0
     digests: list[bytes] = field(default_factory=list)
+    draft: List[int] = ()
     matcher: Matcher | None = None
     fault: str | None = None
     _buffer: I32 = field(init=False)
@@ -76,6 +79,12 @@ class Sequence:
     def num_output(self) -> int:
         """Tokens generated so far."""
         return self.num_tokens - self.num_prompt
+
+    def samples_after(self, rows: int) -> int:
+        """Rows of which a token is sampled when the step computes `rows` of it: none in the midst
+        of a prefill, else the last one and one for each drafted token."""
+        ends = self.num_computed + rows == self.num_tokens + len(self.draft)
+        return 1 + len(self.draft) if ends else 0
 
     @property
     def num_pending(self) -> int:

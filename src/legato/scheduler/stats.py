@@ -4,6 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PLACES = 16
+"""Places in a draft that figures tell apart; later ones count as the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationFigures:
+    """What became of drafts since the start.
+
+    Attributes:
+        drafts: how many were verified.
+        drafted: tokens in them.
+        accepted: those that the target chose itself.
+        tried, right: by place in the draft: tokens before which all were right, and those of them
+            that were right too.
+    """
+
+    drafts: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    tried: tuple[int, ...] = (0,) * PLACES
+    right: tuple[int, ...] = (0,) * PLACES
+
+    def with_draft(self, drafted: int, accepted: int) -> SpeculationFigures:
+        """The figures after one more draft."""
+        tried, right = list(self.tried), list(self.right)
+        for place in range(min(drafted, accepted + 1)):
+            at = min(place, PLACES - 1)
+            tried[at] += 1
+            right[at] += place < accepted
+        return SpeculationFigures(
+            self.drafts + 1,
+            self.drafted + drafted,
+            self.accepted + accepted,
+            tuple(tried),
+            tuple(right),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
@@ -18,6 +55,7 @@ class EngineStats:
         last_step_ns: when the last step ended; 0 before the first.
         step_duration_ns, step_rows: time and token rows of the last step.
         steps, tokens, preemptions, failed_steps: totals since the start.
+        speculation: what became of drafts; zeros without speculation.
     """
 
     running: int = 0
@@ -34,3 +72,4 @@ class EngineStats:
     tokens: int = 0
     preemptions: int = 0
     failed_steps: int = 0
+    speculation: SpeculationFigures = SpeculationFigures()

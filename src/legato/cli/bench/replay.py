@@ -12,6 +12,7 @@ def bench_replay(
     file: Annotated[Path, typer.Argument(help="Scripts: JSON, or JSONL with one a line.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    parallel: Annotated[int, typer.Option(min=0, help="Answers at a time; 0: any number.")] = 0,
 ) -> None:
     """Replay scripted timings and misbehaviour until interrupted, one script a request."""
     import asyncio
@@ -22,7 +23,7 @@ def bench_replay(
     scripts = read_scripts(file)
 
     async def serve() -> None:
-        async with ReplayServer(scripts, host=host, port=port) as server:
+        async with ReplayServer(scripts, host=host, port=port, parallel=parallel) as server:
             print(f"Replaying {len(scripts)} scripts on {server.url}", flush=True)
             await asyncio.Event().wait()
 

@@ -1,0 +1,1 @@
+"""Speculative decoding: guess the next tokens, verify them in one step, lose nothing."""

@@ -1,0 +1,75 @@
+"""What verification teaches: how often drafted tokens are right, by confidence and place.
+
+The target's token at each position is a function of (logits, seed, position), so a draft is right
+exactly where it equals that token: no rejection step, and nothing changes but the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
+
+DECAY = 0.95
+"""Weight that what was learnt keeps when a drafted token is verified."""
+
+PRIOR_TRIALS = 3.0
+"""Verified tokens that a prior counts for."""
+
+PLACES = 4
+"""Places in a draft that are told apart; later ones count as the last."""
+
+Rates = Sequence[Sequence[float]]
+"""By confidence class and place: the probability that a drafted token is right when all before
+it were."""
+
+PRIOR_RATES: Rates = tuple(
+    (first, *[rest] * (PLACES - 1))
+    for first, rest in ((0.2, 0.4), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 0.95))
+)
+"""To begin with, for a match of up to 1, 2, 4, 8, 16 tokens and longer ones."""
+
+
+class Acceptance:
+    """Running rates of acceptance.
+
+    A drafted token is a trial given that all before it were accepted; tokens behind a wrong one
+    were not tried. Old trials fade. Where nothing was tried the prior's rate holds.
+    """
+
+    def __init__(self, priors: Rates = PRIOR_RATES) -> None:
+        """Classes and places beyond those of `priors` take the last of them."""
+        self._right = [[PRIOR_TRIALS * rate for rate in places] for places in priors]
+        self._trials = [[PRIOR_TRIALS] * len(places) for places in priors]
+
+    @property
+    def rates(self) -> list[list[float]]:
+        """The rates now."""
+        pairs = zip(self._right, self._trials, strict=True)
+        return [[r / t for r, t in zip(right, tried, strict=True)] for right, tried in pairs]
+
+    def rate(self, confidence: int, place: int) -> float:
+        """Probability that the token at `place` of a draft is right when those before it were."""
+        known = min(confidence, len(self._right) - 1)
+        at = min(place, len(self._right[known]) - 1)
+        return self._right[known][at] / self._trials[known][at]
+
+    def gains(self, confidence: int, count: int) -> list[float]:
+        """Expected tokens that the 1st, 2nd … of `count` drafted ones adds; they never rise."""
+        return list(accumulate((self.rate(confidence, place) for place in range(count)), mul))
+
+    def observe(self, confidence: int, drafted: int, accepted: int) -> None:
+        """A draft of `drafted` tokens was verified and the first `accepted` of them were right."""
+        known = min(confidence, len(self._right) - 1)
+        right, trials = self._right[known], self._trials[known]
+        for place in range(min(drafted, accepted + 1)):
+            at = min(place, len(right) - 1)
+            right[at] = DECAY * right[at] + (place < accepted)
+            trials[at] = DECAY * trials[at] + 1
+
+
+def expected_tokens(rate: float, count: int) -> float:
+    """Tokens that a step with `count` drafts gives at a constant rate a of acceptance, the
+    target's own included: (1 − a^{k+1}) / (1 − a) (Leviathan et al. 2023, arXiv 2211.17192,
+    equation 1)."""
+    return 1.0 + sum(rate**place for place in range(1, count + 1))

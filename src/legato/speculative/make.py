@@ -1,0 +1,19 @@
+"""From settings to a speculator."""
+
+from __future__ import annotations
+
+from legato.speculative.draft import Drafter
+from legato.speculative.lookup import LookupDrafter
+from legato.speculative.settings import SpeculationSettings
+from legato.speculative.speculator import BatchSpeculator
+from legato.speculative.suffix import SuffixDrafter
+
+
+def make_speculator(settings: SpeculationSettings) -> BatchSpeculator | None:
+    """The speculator that `settings` ask for; None where nothing is drafted."""
+    if settings.drafter == "off":
+        return None
+    drafter: Drafter = (
+        LookupDrafter() if settings.drafter == "lookup" else SuffixDrafter(settings.shared)
+    )
+    return BatchSpeculator(drafter, settings.k)

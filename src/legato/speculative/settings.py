@@ -1,0 +1,56 @@
+"""What `--speculate` says: which drafter, and how deep it drafts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from legato.errors import InvalidRequestError
+
+DrafterName = Literal["off", "lookup", "suffix"]
+MAX_DEPTH = 32
+MAX_SHARED = 1_000_000
+FORM = "off, lookup or suffix, then k=N and shared=N if wanted, as in suffix,k=4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationSettings:
+    """How tokens are drafted.
+
+    Attributes:
+        drafter: "lookup" copies after the newest n-gram that equals the end of the text, "suffix"
+            after the longest passage that does; "off" drafts nothing.
+        k: drafted tokens a step; 0 chooses them by prediction.
+        shared: tokens of earlier outputs that are remembered for each tenant ("suffix" only).
+    """
+
+    drafter: DrafterName = "off"
+    k: int = 0
+    shared: int = 0
+
+
+def parse_speculation(text: str) -> SpeculationSettings:
+    """Settings from DRAFTER[,k=N][,shared=N]; InvalidRequestError says what is wrong."""
+    name, *options = text.split(",")
+    if name not in get_args(DrafterName):
+        raise _refused(f"there is no drafter {name!r}")
+    values: dict[str, int] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in {field.name for field in fields(SpeculationSettings)} - {"drafter"}:
+            raise _refused(f"there is no option {key!r}")
+        values[key] = _number(key, value)
+    if values.get("shared") and name != "suffix":
+        raise _refused("only the drafter suffix remembers outputs")
+    return SpeculationSettings(drafter=name, **values)  # type: ignore[arg-type]
+
+
+def _number(key: str, value: str) -> int:
+    most = {"k": MAX_DEPTH, "shared": MAX_SHARED}[key]
+    if not (value.isascii() and value.isdigit() and int(value) <= most):
+        raise _refused(f"{key} is a number from 0 to {most}, not {value!r}")
+    return int(value)
+
+
+def _refused(why: str) -> InvalidRequestError:
+    return InvalidRequestError(f"speculate: {why}; give {FORM}", "speculate")

@@ -1,0 +1,106 @@
+"""Suffix drafts: the longest passage that the text repeats, in itself or in earlier outputs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from legato.speculative.automaton import ROOT, SuffixAutomaton
+from legato.speculative.copying import copied, match_class
+
+MIN_MATCH = 2
+"""Shorter matches are chance."""
+
+
+class SuffixDrafter:
+    """Copies what followed the longest earlier occurrence of the text's end.
+
+    With `shared_tokens`, outputs that ended are remembered for later requests of the same tenant:
+    at most that many tokens for each of `MAX_TENANTS` tenants, the oldest forgotten first.
+    """
+
+    name = "suffix"
+    MAX_TENANTS = 64
+
+    def __init__(self, shared_tokens: int = 0) -> None:
+        self._shared_tokens = shared_tokens
+        self._memories: OrderedDict[str, Memory] = OrderedDict()
+
+    def open(self, tenant: str) -> SuffixDraft:
+        """The state of a new sequence of `tenant`."""
+        return SuffixDraft(self._memory(tenant) if self._shared_tokens else None)
+
+    def _memory(self, tenant: str) -> Memory:
+        memory = self._memories.setdefault(tenant, Memory(self._shared_tokens))
+        self._memories.move_to_end(tenant)
+        while len(self._memories) > self.MAX_TENANTS:
+            self._memories.popitem(last=False)
+        return memory
+
+
+class Memory:
+    """Outputs of one tenant in two generations: when the young one is full, the old one goes."""
+
+    def __init__(self, max_tokens: int) -> None:
+        self._room = max(1, max_tokens // 2)
+        self.young = SuffixAutomaton()
+        self.old = SuffixAutomaton()
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Remember an output, from its newest tokens where it is too long."""
+        if len(self.young.text) + len(tokens) > self._room:
+            self.old, self.young = self.young, SuffixAutomaton()
+        self.young.extend(tokens[-self._room :])
+
+
+class Cursor:
+    """The longest end of one text that occurs in another, which may grow."""
+
+    def __init__(self, automaton: SuffixAutomaton) -> None:
+        self.automaton = automaton
+        self.state = ROOT
+        self.length = 0
+
+    def follow(self, token: int) -> None:
+        """The text goes on with `token`."""
+        self.state, self.length = self.automaton.follow(self.state, self.length, token)
+
+    def propose(self, count: int) -> list[int]:
+        """What followed in the other text."""
+        text, end = self.automaton.text, self.automaton.end_of(self.state)
+        return text[end + 1 : end + 1 + count]
+
+
+class SuffixDraft:
+    """One text, its automaton, and cursors into what is remembered."""
+
+    def __init__(self, memory: Memory | None) -> None:
+        self._own = SuffixAutomaton()
+        self._memory = memory
+        self._cursors = [Cursor(a) for a in (memory.young, memory.old)] if memory else []
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Note what the text repeats with `tokens` at its end."""
+        self._own.extend(tokens)
+        for cursor in self._cursors:
+            for token in tokens:
+                cursor.follow(token)
+
+    def propose(self, count: int) -> list[int]:
+        """A copy from the text itself, or from memory where the match there is longer."""
+        length, end = self._own.repeated_suffix()
+        best = max(self._cursors, key=lambda cursor: cursor.length, default=None)
+        if best is not None and best.length > max(length, MIN_MATCH - 1):
+            return best.propose(count)
+        return copied(self._own.text, end, count) if length >= MIN_MATCH else []
+
+    def finish(self, output: Sequence[int]) -> None:
+        """The text has ended with `output`; remember that for later ones."""
+        if self._memory is not None:
+            self._memory.add(output)
+
+    @property
+    def confidence(self) -> int:
+        """Higher for a longer match."""
+        longest = max((cursor.length for cursor in self._cursors), default=0)
+        return match_class(max(longest, self._own.repeated_suffix()[0]))
