@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from legato.kvcache.prefix import (
     PrefixCache,
@@ -164,3 +167,68 @@ def test_a_window_needs_only_its_last_blocks_and_a_full_group_needs_all():
     assert usable_blocks(nodes, windows, SIZE) == 2
     cache.forget(1)
     assert usable_blocks(nodes, windows, SIZE) == 1
+
+
+class PrefixMachine(RuleBasedStateMachine):
+    """Against a model that is a dictionary: (salt, leading blocks) → KV block, under a hash with
+    which unequal blocks often collide, so that an insertion may be barred."""
+
+    paths = st.lists(st.sampled_from(["aaaa", "bbbb", "cccc"]), min_size=1, max_size=4)
+    salts = st.sampled_from(["", "x"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = new_cache(chain_hash=lambda parent, block: bytes([sum(parent + block) % 7]))
+        self.known: dict[tuple[str, tuple[str, ...]], int] = {}
+        self.held: list = []
+        self.next_block = 0
+
+    @rule(salt=salts, path=paths)
+    def insert(self, salt, path):
+        root = node = self.cache.root(salt)
+        self.cache.hold(root)
+        ids = tokens(*path)
+        for index in range(len(path)):
+            node = self.cache.insert(node, ids, index)
+            if node is None:
+                break
+            if self.cache.place(node, 0, self.next_block):
+                self.known[salt, tuple(path[: index + 1])] = self.next_block
+                self.next_block += 1
+        self.cache.drop(root)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def forget(self, data):
+        key = data.draw(st.sampled_from(sorted(self.known)))
+        self.cache.forget(self.known.pop(key))
+
+    @rule(salt=salts, path=paths)
+    def hold(self, salt, path):
+        for node in self.cache.match(salt, tokens(*path), [])[-1:]:
+            self.cache.hold(node)
+            self.held.append(node)
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def drop(self):
+        self.cache.drop(self.held.pop())
+
+    @rule(salt=salts, path=paths)
+    def match(self, salt, path):
+        nodes = self.cache.match(salt, tokens(*path), [])
+        for count, node in enumerate(nodes, start=1):
+            assert node.blocks[0] == self.known.get((salt, tuple(path[:count])), -1)
+        for (known_salt, known), _ in self.known.items():
+            if known_salt == salt and known == tuple(path[: len(known)]):
+                assert len(nodes) >= len(known), "a block that is there was not found"
+
+    @invariant()
+    def exactly_the_known_blocks_are_owned(self):
+        assert self.cache.owned_blocks() == set(self.known.values())
+        if not self.known and not self.held:
+            assert not list(self.cache.nodes()), "a node that nothing needs"
+
+
+TestPrefixMachine = PrefixMachine.TestCase
+TestPrefixMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

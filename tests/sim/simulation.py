@@ -203,10 +203,22 @@ class Simulation:
         self.machine_ns += event.machine_ns
 
     def _count(self, event: TokenEvent, sample: Sample) -> None:
-        self._events["prefix hits"] += event.cached_tokens > 0
+        if event.cached_tokens:
+            self._events["prefix hits"] += 1
+            self._check_hit(event, sample)
         self._events["constrained"] += sample.request.constraint is not None
         if event.finish_reason is not None:
             self._events[ENDS[event.finish_reason]] += 1
+
+    def _check_hit(self, event: TokenEvent, sample: Sample) -> None:
+        """What is said to be cached was computed for another sample of the same salt."""
+        request = sample.request
+        prefix = list(request.prompt[: event.cached_tokens])
+        others = (s for group in self.samples.values() for s in group if s is not sample)
+        assert any(
+            s.tokens[: len(prefix)] == prefix and s.request.cache_salt == request.cache_salt
+            for s in others
+        ), "a hit on another tenant's tokens"
 
     def _check_end(self) -> None:
         assert not self.engine.has_work, "requests are left when all is calm"

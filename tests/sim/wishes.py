@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from legato.core import FinishReason, Objectives, Request
-from null.fake_backend import EOS, NOTHING, VOCAB, make_request, mix, next_token
+from null.fake_backend import BLOCK, EOS, NOTHING, VOCAB, make_request, mix, next_token
 
 SALTS = ("", "", "tenant", "other")
 NS_PER_MS = 1_000_000
@@ -65,10 +65,12 @@ def random_request(
         params["ignore_eos"] = False
     elif chance() < 0.1:
         params["min_tokens"] = random.randint(1, min(outputs))
+    length = random.choice(lengths)
     request = make_request(
         name,
-        random.choice(lengths),
+        length,
         start=random.randint(0, 3),
+        prompt=patchwork(random, length) if chance() < 0.3 else None,
         priority=random.choice([0, 0, 0, 1, -1]),
         salt=random.choice(SALTS),
         max_tokens=random.choice(outputs),
@@ -81,6 +83,13 @@ def random_request(
         tbt_ns=random.choice([None, 1, 2 * NS_PER_MS]),
     )
     return replace(request, constraint=language, objectives=deadlines)
+
+
+def patchwork(random: Random, length: int) -> list[int]:
+    """A prompt of few different blocks in any order: equal blocks after different ones."""
+    blocks = [[mix(kind, i) % VOCAB for i in range(BLOCK)] for kind in range(3)]
+    chosen = (random.choice(blocks) for _ in range(-(-length // BLOCK)))
+    return [token for block in chosen for token in block][:length]
 
 
 @dataclass
