@@ -254,7 +254,7 @@ def opened(client: httpx.Client, stack: ExitStack, **fields: Any) -> socket.sock
     body = json.dumps({"prompt": "Once", "stream": True, "ignore_eos": True, **fields}).encode()
     address = (client.base_url.host, client.base_url.port)
     connection = stack.enter_context(socket.create_connection(address, timeout=LIMIT_S))
-    head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return connection
 

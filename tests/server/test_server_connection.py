@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import httpx
 import pytest
 from fake_source import FakeSource, make_service
 from live_server import LiveServer
@@ -139,3 +142,19 @@ def test_a_token_does_not_wait_for_the_acknowledgement_of_the_one_before():
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_https_answers_and_streams():
+    folder = Path(__file__).parent / "tls"
+    files = {"ssl_certfile": folder / "certificate.pem", "ssl_keyfile": folder / "key.pem"}
+    settings = ServerSettings()
+    app = create_app(make_service(FakeSource()), settings)
+    trusted = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
+    with (
+        LiveServer(app, http=connections(settings), **files) as server,
+        httpx.Client(verify=trusted, timeout=10) as client,
+    ):
+        url = f"https://localhost:{server.port}"
+        assert client.get(f"{url}/health").status_code == 200
+        answer = client.post(f"{url}/v1/chat/completions", json=CHAT)
+        assert answer.text.endswith("data: [DONE]\n\n")

@@ -144,6 +144,23 @@ def test_a_client_that_goes_away_cancels_its_request(client, source, path, strea
     assert f'legato_calls_total{{endpoint="{endpoint}",outcome="cancelled"}} 1.0' in metrics
 
 
+@pytest.mark.parametrize(("path", "stream"), both_ways)
+@pytest.mark.parametrize("place", [0, 3])
+def test_an_answer_that_takes_too_long_ends_with_an_error(source, path, stream, place):
+    async def hang(number):
+        if number == place:
+            await asyncio.Event().wait()
+
+    source.before = hang
+    settings = ServerSettings(request_timeout=0.05)
+    client = AsgiClient(create_app(make_service(source), settings))
+    answer = client.post(path, {**BODIES[path], "stream": stream})
+    began = stream and place
+    error = answer.events()[-1]["error"] if began else answer.error
+    assert (answer.status, error["code"]) == (200 if began else 503, "request_timeout")
+    assert source.cancelled == [source.requests[0].id]
+
+
 def test_every_prompt_of_a_vanished_client_is_cancelled(client, source):
     async def scenario():
         waiting = []

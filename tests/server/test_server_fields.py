@@ -195,7 +195,11 @@ def test_fields_that_contradict_each_other(client, extra, param):
 
 @pytest.mark.parametrize(
     ("extra", "param"),
-    [({"max_tokens": 0}, "max_tokens"), ({"echo": True, "logprobs": 21}, "logprobs")],
+    [
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"prompt": ["a"] * 2, "n": 65}, "n"),
+        ({"echo": True, "logprobs": 21}, "logprobs"),
+    ],
 )
 def test_completions_fields_that_contradict_each_other(client, extra, param):
     answer = client.post(COMPLETIONS, {**BASES[COMPLETIONS], **extra})

@@ -1,9 +1,13 @@
+import asyncio
+
 import pytest
 from asgi_client import AsgiClient
 from fake_source import FakeSource, make_service
 
+from legato.errors import LegatoError
 from legato.server.app import create_app
 from legato.server.guard import OPEN_PATHS
+from legato.server.keys import KeyRing, given_keys
 from legato.server.lifecycle import Lifecycle
 from legato.server.settings import ServerSettings
 
@@ -88,15 +92,62 @@ def test_each_of_several_keys_opens(key):
 
 
 def test_no_key_is_kept_in_clear():
-    from legato.server.guard import KeyRing
+    assert KEY not in repr(vars(KeyRing(given_keys([KEY]))))
 
-    assert KEY not in repr(vars(KeyRing([KEY])))
+
+def test_an_empty_key_is_refused_at_the_start():
+    with pytest.raises(LegatoError, match="empty"):
+        guarded(api_keys=("good", ""))
+
+
+def routes_of(router):
+    """(method, path) of every route, those of included routers too."""
+    for route in router.routes:
+        if hasattr(route, "methods"):
+            yield from ((method, route.path) for method in route.methods)
+        else:
+            yield from routes_of(route.original_router)
+
+
+def test_every_route_of_the_app_is_closed_but_for_the_open_list():
+    app = create_app(make_service(FakeSource()), ServerSettings(api_keys=(KEY,)))
+    client = AsgiClient(app)
+    seen = set(routes_of(app))
+    assert len(seen) > 15
+    for method, path in seen:
+        answer = asyncio.run(client.call(method, path).run())
+        assert (answer.status == 401) == (path not in OPEN_PATHS), (method, path)
+
+
+ORIGIN = (b"origin", b"https://chat.example")
+
+
+def test_a_listed_origin_may_call_from_a_page():
+    client = guarded(cors_origins=("https://chat.example/",), api_keys=(KEY,))
+    asks = (b"access-control-request-method", b"POST")
+    preflight = asyncio.run(client.call("OPTIONS", "/v1/models", b"", [ORIGIN, asks]).run())
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == "https://chat.example"
+    assert "Authorization" in preflight.headers["access-control-allow-headers"]
+    answer = client.get("/v1/models", ORIGIN, bearer(KEY.encode()))
+    assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    assert "origin" in answer.headers["vary"].lower()
+    assert client.get("/v1/models", ORIGIN).status == 401
+
+
+@pytest.mark.parametrize(
+    "origin", [b"https://evil.example", b"null", b"https://chat.example.evil.example", b"*"]
+)
+def test_other_origins_get_no_leave(origin):
+    client = guarded(cors_origins=("https://chat.example",))
+    for method in ("OPTIONS", "GET"):
+        call = client.call(method, "/v1/models", b"", [(b"origin", origin)])
+        answer = asyncio.run(call.run())
+        assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
 def test_no_cross_origin_call_is_allowed(client):
     preflight = client.call("OPTIONS", "/v1/models", b"", [(b"origin", b"http://evil.example")])
-    import asyncio
-
     answer = asyncio.run(preflight.run())
     assert answer.status == 405
     assert not [name for name in answer.headers if name.startswith("access-control")]

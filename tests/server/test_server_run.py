@@ -13,7 +13,15 @@ import pytest
 
 from legato.config import EngineConfig
 from legato.errors import FetchError, LegatoError, ModelFormatError
-from legato.server.run import listen, serve, served_name, with_environment
+from legato.server.run import (
+    check_tls,
+    listen,
+    machine_price,
+    serve,
+    served_name,
+    with_environment,
+    with_hosts,
+)
 from legato.server.settings import ServerSettings
 
 HERE = Path(__file__).parent
@@ -141,3 +149,36 @@ def test_keys_come_from_the_environment_too():
     settings = with_environment(ServerSettings(api_keys=("a",)), {"LEGATO_API_KEYS": "b, c,"})
     assert settings.api_keys == ("a", "b", "c")
     assert with_environment(ServerSettings(), {}).api_keys == ()
+    with pytest.raises(LegatoError, match="LEGATO_API_KEYS"):
+        with_environment(ServerSettings(), {"LEGATO_API_KEYS": " ,"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "hosts"),
+    [
+        ({}, ("127.0.0.1", "[::1]", "localhost")),
+        ({"host": "::1"}, ("127.0.0.1", "[::1]", "localhost")),
+        ({"host": "0.0.0.0"}, ()),
+        ({"allowed_hosts": ("a.example",)}, ("a.example",)),
+        ({"allowed_hosts": ("*",)}, ()),
+    ],
+)
+def test_a_server_on_loopback_serves_its_own_names_alone(settings, hosts):
+    assert with_hosts(ServerSettings(**settings)).allowed_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "files",
+    [("a.pem", ""), ("", "a.pem"), ("missing.pem", "missing.pem"), ("junk.pem", "junk.pem")],
+)
+def test_tls_files_that_do_not_fit_are_refused_at_the_start(tmp_path, files):
+    (tmp_path / "junk.pem").write_text("-----BEGIN CERTIFICATE-----\nxx\n")
+    certificate, key = (str(tmp_path / name) if name else "" for name in files)
+    with pytest.raises(LegatoError):
+        check_tls(ServerSettings(tls_certificate=certificate, tls_key=key))
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
+def test_a_price_that_is_none_is_refused_at_the_start(price):
+    with pytest.raises(LegatoError, match="price"):
+        machine_price(ServerSettings(price_per_hour=price))

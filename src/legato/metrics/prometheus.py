@@ -1,6 +1,7 @@
 """What one server exposes to Prometheus. A registry per app; every label set is bounded.
 
-Labels take their values from the enums here and from nothing that a client sends.
+Labels take their values from the enums here and from the names that an operator gave to API keys;
+from nothing that a client sends.
 """
 
 from __future__ import annotations
@@ -46,6 +47,14 @@ class Outcome(StrEnum):
     ERROR = "error"  # our fault
 
 
+class KeyRefusal(StrEnum):
+    """Which limit of an API key was reached."""
+
+    CONCURRENT = "concurrent"
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineGauges:
     """The engine's state at the moment of a scrape. Times in seconds."""
@@ -80,6 +89,7 @@ class ServerMetrics:
         registry.register(_GaugeCollector(gauges))
         labels = ("endpoint", "outcome")
         self._calls = Counter("legato_calls", "HTTP calls.", labels, registry=registry)
+        self._keys = _key_counters(registry)
         self._prompt = Counter("legato_prompt_tokens", "Prompt tokens.", registry=registry)
         self._cached = Counter(
             "legato_cached_prompt_tokens", "Prompt tokens reused.", registry=registry
@@ -93,6 +103,16 @@ class ServerMetrics:
     def count_call(self, endpoint: Endpoint, outcome: Outcome) -> None:
         """One HTTP call ended."""
         self._calls.labels(endpoint.value, outcome.value).inc()
+
+    def count_key(self, name: str, prompt_tokens: int, output_tokens: int) -> None:
+        """A call of the API key `name` ended; the names are the operator's."""
+        self._keys["requests"].labels(name).inc()
+        self._keys["prompt"].labels(name).inc(prompt_tokens)
+        self._keys["output"].labels(name).inc(output_tokens)
+
+    def refuse_key(self, name: str, reason: KeyRefusal) -> None:
+        """A call of the API key `name` had to wait."""
+        self._keys["refused"].labels(name, reason.value).inc()
 
     def count_prompt(self, tokens: int, cached: int) -> None:
         """A prompt of `tokens` was served, `cached` of them from the prefix cache."""
@@ -116,6 +136,26 @@ class ServerMetrics:
     def render(self) -> bytes:
         """The text exposition format, UTF-8."""
         return generate_latest(self.registry)
+
+
+def _key_counters(registry: CollectorRegistry) -> dict[str, Counter]:
+    """Usage by name of API key."""
+    key = ("key",)
+    return {
+        "requests": Counter("legato_key_requests", "Calls by API key.", key, registry=registry),
+        "prompt": Counter(
+            "legato_key_prompt_tokens", "Prompt tokens by API key.", key, registry=registry
+        ),
+        "output": Counter(
+            "legato_key_output_tokens", "Tokens delivered by API key.", key, registry=registry
+        ),
+        "refused": Counter(
+            "legato_key_refused",
+            "Calls over a limit of their API key.",
+            (*key, "reason"),
+            registry=registry,
+        ),
+    }
 
 
 def _histogram(

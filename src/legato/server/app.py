@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -16,11 +17,14 @@ import legato
 from legato.errors import LegatoError
 from legato.metrics.prometheus import ServerMetrics
 from legato.server.calls import CallMiddleware
+from legato.server.cors import CorsMiddleware
 from legato.server.embeddings import embedding_routes
 from legato.server.errors import ApiError, ErrorBody, to_api_error
 from legato.server.generate import generation_routes
 from legato.server.guard import GuardMiddleware
 from legato.server.health import health, ready
+from legato.server.key_usage import KeyMeter
+from legato.server.keys import KeyRing, given_keys, read_keys
 from legato.server.lifecycle import Lifecycle
 from legato.server.models import chosen_model, model_card, served_names
 from legato.server.openapi import add_bodies
@@ -70,10 +74,24 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ApiError, _on_error)
     app.add_exception_handler(LegatoError, _on_error)
-    app.add_middleware(GuardMiddleware, settings=settings, lifecycle=lifecycle)
+    app.add_middleware(
+        GuardMiddleware,
+        settings=settings,
+        lifecycle=lifecycle,
+        keys=key_ring(settings),
+        meter=KeyMeter(service.clock, metrics),
+    )
+    if settings.cors_origins:
+        app.add_middleware(CorsMiddleware, origins=settings.cors_origins)
     app.add_middleware(CallMiddleware, metrics=metrics, observers=observers)
     add_bodies(app)
     return app
+
+
+def key_ring(settings: ServerSettings) -> KeyRing:
+    """All keys of the settings; LegatoError where one is no key."""
+    path = settings.api_key_file
+    return KeyRing([*given_keys(settings.api_keys), *(read_keys(Path(path)) if path else ())])
 
 
 def _model_routes(service: Service, settings: ServerSettings) -> APIRouter:

@@ -56,6 +56,7 @@ class Call:
     duration_ns: int = 0
     status: int | None = None
     outcome: Outcome | None = None
+    key: str | None = None
     user: str | None = None
     model: str | None = None
     prompt: str | None = None
@@ -153,6 +154,7 @@ def _record(call: Call, outcome: Outcome) -> dict[str, dict[str, Any]]:
         endpoint=call.endpoint.value,
         status=call.status,
         outcome=outcome.value,
+        key=call.key,
         user=call.user,
         prompt_tokens=call.prompt_tokens,
         cached_tokens=call.cached_tokens,

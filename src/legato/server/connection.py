@@ -38,7 +38,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected. Its stream may hold one chunk, beside the kernel's buffer."""
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1)  # TLS transports never go on after 0
         super().connection_made(transport)
         self._watch_head()
 

@@ -19,7 +19,7 @@ from legato.server.errors import bad_request
 from legato.server.models import chosen_model, served_names
 from legato.server.prepare import prompt_ids
 from legato.server.refusals import validate
-from legato.server.respond import json_response, until_disconnect
+from legato.server.respond import answer_deadline, json_response, until_disconnect
 from legato.server.responses import Embeddings
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
@@ -36,6 +36,7 @@ def embedding_routes(
     @router.post("/v1/embeddings", response_model=Embeddings)
     async def embeddings(request: Request) -> Response:
         """Vectors for texts."""
+        deadline = answer_deadline(settings)
         body = validate(EmbeddingRequest, await read_json(request, settings))
         name = chosen_model(body.model, served)
         call = request.scope[CALL]
@@ -47,7 +48,7 @@ def embedding_routes(
             metrics.count_prompt(call.prompt_tokens, 0)
             return json_response(await _document(service, body, name, inputs))
 
-        return await until_disconnect(request.receive, answer())
+        return await until_disconnect(request.receive, answer(), deadline)
 
     return router
 

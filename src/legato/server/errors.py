@@ -20,7 +20,11 @@ from legato.errors import (
 )
 
 ErrorType = Literal[
-    "invalid_request_error", "authentication_error", "overloaded_error", "server_error"
+    "invalid_request_error",
+    "authentication_error",
+    "rate_limit_error",
+    "overloaded_error",
+    "server_error",
 ]
 
 
@@ -71,7 +75,9 @@ class ApiError(Exception):
 def _type_of(status: int) -> ErrorType:
     if status in (401, 403):
         return "authentication_error"
-    if status in (429, 503):
+    if status == 429:
+        return "rate_limit_error"
+    if status == 503:
         return "overloaded_error"
     return "server_error" if status >= 500 else "invalid_request_error"
 
@@ -83,8 +89,17 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
 
 def unavailable(message: str, code: str, retry_after: float = 1.0) -> ApiError:
     """Not now: come back in `retry_after` seconds."""
-    headers = {"Retry-After": str(max(1, math.ceil(retry_after)))}
-    return ApiError(503, message, code=code, headers=headers)
+    return ApiError(503, message, code=code, headers=_retry_after(retry_after))
+
+
+def too_many(message: str, retry_after: float) -> ApiError:
+    """This caller has used up what it may: come back in `retry_after` seconds."""
+    headers = _retry_after(retry_after)
+    return ApiError(429, message, code="rate_limit_exceeded", headers=headers)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def internal_error() -> ApiError:

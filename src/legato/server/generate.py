@@ -21,7 +21,7 @@ from legato.server.models import chosen_model, served_names
 from legato.server.protocol import CallRequest, ChatRequest, CompletionRequest
 from legato.server.recorder import Recorder
 from legato.server.refusals import validate
-from legato.server.respond import EventStream, json_response, until_disconnect
+from legato.server.respond import EventStream, answer_deadline, json_response, until_disconnect
 from legato.server.response_models import ResponseDocument
 from legato.server.response_request import ResponseRequest
 from legato.server.response_shape import answer_response
@@ -61,7 +61,7 @@ def generation_routes(
     served = served_names(service, settings)
 
     async def respond(request: Request, model: type[R], answer: Answer[R]) -> Response:
-        arrival_ns = service.clock.now_ns()
+        arrival_ns, deadline = service.clock.now_ns(), answer_deadline(settings)
         body = validate(model, await read_json(request, settings))
         name = chosen_model(body.model, served)
         request.scope[CALL].user = body.user
@@ -72,10 +72,10 @@ def generation_routes(
                 request.scope[CALL].prompt = form.generation.prompt_text
             recorder = Recorder(form.generation, metrics, request.scope[CALL])
             if body.stream:
-                return await _stream(form, recorder)
+                return await _stream(form, recorder, deadline)
             return await _document(form, recorder)
 
-        return await until_disconnect(request.receive, start())
+        return await until_disconnect(request.receive, start(), deadline)
 
     @router.post("/v1/chat/completions", response_model=ChatCompletion)
     async def chat(request: Request) -> Response:
@@ -101,10 +101,10 @@ async def _document(form: Form, recorder: Recorder) -> Response:
             return json_response(await form.document(pieces))
 
 
-async def _stream(form: Form, recorder: Recorder) -> Response:
+async def _stream(form: Form, recorder: Recorder, deadline: float | None) -> Response:
     """Waits for the first event, so that what refuses the request is still plain JSON."""
     chunks = _recorded(form, recorder)
-    return EventStream(await anext(chunks), chunks, form.failure)
+    return EventStream(await anext(chunks), chunks, form.failure, deadline)
 
 
 async def _recorded(form: Form, recorder: Recorder) -> AsyncGenerator[bytes, None]:

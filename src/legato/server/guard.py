@@ -5,43 +5,35 @@ Decided from the raw path in the ASGI scope, before any routing, and closed by d
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Sequence
-from hashlib import sha256
+from contextlib import ExitStack
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from legato.server.calls import COMPUTING
+from legato.server.calls import CALL, COMPUTING, ENDPOINTS
 from legato.server.errors import ApiError, unavailable
+from legato.server.key_usage import KeyMeter
+from legato.server.keys import ApiKey, KeyRing
 from legato.server.lifecycle import Lifecycle
 from legato.server.settings import ServerSettings
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 
 
-class KeyRing:
-    """API keys, kept only as hashes and compared in constant time."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [sha256(key.encode()).digest() for key in keys]
-
-    def admits(self, authorization: bytes) -> bool:
-        """Whether an Authorization header carries one of the keys; anything does without keys."""
-        if not self._digests:
-            return True
-        scheme, _, key = authorization.partition(b" ")
-        digest = sha256(key.strip()).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return scheme.lower() == b"bearer" and any(matches)
-
-
 class GuardMiddleware:
     """Refuses before anything is parsed."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        lifecycle: Lifecycle,
+        keys: KeyRing,
+        meter: KeyMeter,
+    ) -> None:
         self._app = app
-        self._keys = KeyRing(settings.api_keys)
+        self._keys = keys
+        self._meter = meter
         self._hosts = frozenset(host.lower() for host in settings.allowed_hosts)
         self._lifecycle = lifecycle
 
@@ -51,32 +43,50 @@ class GuardMiddleware:
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             raise ApiError(404, "there is nothing here but HTTP")
-        elif (refusal := self._refusal(scope)) is not None:
-            await refusal.response()(scope, receive, send)
-        elif scope["path"] in COMPUTING and scope["method"] == "POST":
-            await self._counted(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            with ExitStack() as stack:
+                try:
+                    self._admit(scope, stack)
+                except ApiError as error:
+                    await error.response()(scope, receive, send)
+                    return
+                await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> ApiError | None:
+    def _admit(self, scope: Scope, stack: ExitStack) -> None:
+        """Enter what goes around the call into `stack`; ApiError where it is not let in."""
+        path, is_post = scope["path"], scope["method"] == "POST"
+        self._check_host(scope)
+        key = self._key_of(scope)
+        if path in COMPUTING:
+            self._check_open()
+        if key is not None:
+            scope[CALL].key = key.name
+        if key is not None and is_post and path in ENDPOINTS:
+            stack.enter_context(self._meter.call(key, scope[CALL]))
+        if is_post and path in COMPUTING:
+            stack.enter_context(self._lifecycle.running())
+
+    def _check_host(self, scope: Scope) -> None:
         if self._hosts and _host(scope) not in self._hosts:
-            return ApiError(400, "this Host is not served here", code="host_not_allowed")
-        if scope["path"] not in OPEN_PATHS and not self._keys.admits(_authorization(scope)):
+            message = "this Host is not served here; the operator may add it to --allowed-hosts"
+            raise ApiError(400, message, code="host_not_allowed")
+
+    def _key_of(self, scope: Scope) -> ApiKey | None:
+        """The caller's key; None where none is needed."""
+        if scope["path"] in OPEN_PATHS or not self._keys:
+            return None
+        key = self._keys.find(_authorization(scope))
+        if key is None:
             headers = {"WWW-Authenticate": "Bearer"}
             message = "send a valid API key as Authorization: Bearer KEY"
-            return ApiError(401, message, code="invalid_api_key", headers=headers)
-        if self._lifecycle.draining and scope["path"] in COMPUTING:
+            raise ApiError(401, message, code="invalid_api_key", headers=headers)
+        return key
+
+    def _check_open(self) -> None:
+        if self._lifecycle.draining:
             refusal = unavailable("the server is shutting down", "shutting_down")
             refusal.headers["Connection"] = "close"
-            return refusal
-        return None
-
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._lifecycle.enter()
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._lifecycle.leave()
+            raise refusal
 
 
 def _authorization(scope: Scope) -> bytes:

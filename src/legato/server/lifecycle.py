@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -17,16 +19,17 @@ class Lifecycle:
     def __post_init__(self) -> None:
         self._idle.set()
 
-    def enter(self) -> None:
-        """A call that generates has begun."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around a call that generates."""
         self.active += 1
         self._idle.clear()
-
-    def leave(self) -> None:
-        """A call that generates has ended."""
-        self.active -= 1
-        if not self.active:
-            self._idle.set()
+        try:
+            yield
+        finally:
+            self.active -= 1
+            if not self.active:
+                self._idle.set()
 
     async def idle(self) -> None:
         """Wait until no call generates."""

@@ -20,6 +20,7 @@ from legato.server.protocol import (
 from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
 from legato.text.prompt import chat_prompt, text_prompt
+from legato.validate import MAX_SAMPLES
 
 
 async def chat_request(service: Service, body: ChatRequest) -> Request:
@@ -40,6 +41,8 @@ async def response_request(service: Service, body: ResponseRequest) -> Request:
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
     """One request per prompt. Tokenises off the event loop."""
+    if len(body.prompt) * body.wanted_samples > MAX_SAMPLES:
+        raise bad_request(f"prompts times n may be at most {MAX_SAMPLES} choices", "n")
     limit = service.max_context
     prompts = await asyncio.to_thread(
         lambda: [prompt_ids(service, item, "prompt", limit) for item in body.prompt]

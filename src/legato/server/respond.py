@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from legato.server.errors import ApiError, to_api_error
+from legato.server.errors import ApiError, to_api_error, unavailable
+from legato.server.settings import ServerSettings
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
@@ -33,19 +34,32 @@ def event(document: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
-async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`, but cancel it as soon as the client is gone.
+def answer_deadline(settings: ServerSettings) -> float | None:
+    """When an answer that begins now must be complete, in the time of the event loop."""
+    limit = settings.request_timeout
+    return asyncio.get_running_loop().time() + limit if limit else None
+
+
+async def until_disconnect(
+    receive: Receive, work: Coroutine[Any, Any, T], deadline: float | None = None
+) -> T:
+    """Run `work`, but cancel it as soon as the client is gone or `deadline` (loop time) is over.
 
     Raises:
         ClientGoneError: the client went away first; `work` has ended when this is raised.
+        ApiError: the deadline came first; likewise.
     """
+    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
+        timeout = None if deadline is None else max(0.0, deadline - loop.time())
+        await asyncio.wait((task, watcher), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if watcher.done():
             raise ClientGoneError
-        return task.result()
+        raise unavailable("the answer took too long; ask for fewer tokens", "request_timeout")
     finally:
         task.cancel()
         watcher.cancel()
@@ -60,8 +74,9 @@ async def _disconnected(receive: Receive) -> None:
 class EventStream(Response):
     """A 200 whose body is `first` and then every chunk of `rest`.
 
-    An error in `rest` becomes one last event, rendered by `failure`, and the stream ends without
-    [DONE]. When the client goes away `rest` is closed, which cancels the generation.
+    An error in `rest`, or the end of the `deadline` (loop time), becomes one last event, rendered
+    by `failure`, and the stream ends without [DONE]. When the client goes away `rest` is closed,
+    which cancels the generation.
     """
 
     def __init__(
@@ -69,6 +84,7 @@ class EventStream(Response):
         first: bytes,
         rest: AsyncGenerator[bytes, None],
         failure: Callable[[ApiError], bytes],
+        deadline: float | None = None,
     ) -> None:
         super().__init__(
             status_code=200,
@@ -79,10 +95,15 @@ class EventStream(Response):
         self._first = first
         self._rest = rest
         self._failure = failure
+        self._deadline = deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send everything, or stop when the client is gone."""
-        await until_disconnect(receive, self._send_all(send))
+        """Send everything, or stop when the client is gone or the deadline over."""
+        try:
+            await until_disconnect(receive, self._send_all(send), self._deadline)
+        except ApiError as error:
+            await send(_part(self._failure(error)))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_all(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,6 +35,8 @@ from legato.server.settings import ServerSettings
 from legato.server.tracing import call_observers
 
 STOP_TIMEOUT = 2  # seconds for the engine's last step, and again for the last error events
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK_NAMES = ("127.0.0.1", "[::1]", "localhost")
 API_KEYS_VARIABLE = "LEGATO_API_KEYS"
 
 
@@ -46,7 +49,8 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
     Raises:
         LegatoError: the port is busy, or what `assemble` raises.
     """
-    settings = with_environment(settings, os.environ)
+    settings = with_hosts(with_environment(settings, os.environ))
+    check_tls(settings)
     configure_logging(settings)
     # A busy port or a missing package fails before loading.
     with listen(settings.host, settings.port) as listener, call_observers(settings) as observers:
@@ -73,9 +77,43 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
 
 
 def with_environment(settings: ServerSettings, environment: Mapping[str, str]) -> ServerSettings:
-    """Add the comma-separated keys in LEGATO_API_KEYS, which no process list shows."""
-    keys = [key.strip() for key in environment.get(API_KEYS_VARIABLE, "").split(",")]
-    return replace(settings, api_keys=(*settings.api_keys, *filter(None, keys)))
+    """Add the comma-separated keys in LEGATO_API_KEYS, which no process list shows.
+
+    Raises LegatoError where the variable is set to nothing, which would leave the server open.
+    """
+    given = environment.get(API_KEYS_VARIABLE)
+    keys = [] if given is None else list(filter(None, map(str.strip, given.split(","))))
+    if given is not None and not keys:
+        raise LegatoError(f"{API_KEYS_VARIABLE} is set but holds no key; unset it to need none")
+    return replace(settings, api_keys=(*settings.api_keys, *keys))
+
+
+def with_hosts(settings: ServerSettings) -> ServerSettings:
+    """Decide which Host names are served: on a loopback address its own, unless others are given.
+
+    A page that makes its own name resolve to this machine (DNS rebinding) is shut out by that.
+    """
+    if "*" in settings.allowed_hosts:
+        return replace(settings, allowed_hosts=())
+    if not settings.allowed_hosts and settings.host in LOOPBACK:
+        return replace(settings, allowed_hosts=LOOPBACK_NAMES)
+    return settings
+
+
+def check_tls(settings: ServerSettings) -> None:
+    """LegatoError where the certificate and key do not make HTTPS possible."""
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise LegatoError("HTTPS needs both --tls-certificate and --tls-key")
+    if not settings.tls_certificate:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=lambda: "")
+    except OSError as error:
+        raise LegatoError(
+            f"cannot use the certificate {settings.tls_certificate} with the key "
+            f"{settings.tls_key}: {error.strerror or error}"
+        ) from None
 
 
 def served_name(model: str | Path, settings: ServerSettings) -> str:
@@ -154,6 +192,8 @@ class GracefulServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                ssl_certfile=settings.tls_certificate or None,
+                ssl_keyfile=settings.tls_key or None,
                 lifespan="off",
                 ws="none",
                 timeout_graceful_shutdown=STOP_TIMEOUT,
@@ -172,7 +212,8 @@ class GracefulServer(uvicorn.Server):
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            print(f"Legato listens on http://{shown}:{port}", flush=True)
+            scheme = "https" if self.config.is_ssl else "http"
+            print(f"Legato listens on {scheme}://{shown}:{port}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal. It is not raised again afterwards, so that the exit status is 0."""

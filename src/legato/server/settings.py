@@ -16,15 +16,21 @@ class ServerSettings:
     Attributes:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        api_keys: whoever has one may call; empty leaves the server open.
+        api_keys: whoever has one may call; without any key the server is open to all.
+        api_key_file: file of hashed keys with limits, made by `legato key`; empty is none.
         model_name: the name under which the model answers; empty takes it from its file.
         model_aliases: further names under which the model answers.
-        allowed_hosts: Host header names that are served; empty serves any.
+        allowed_hosts: Host header names that are served; "*" is any. Without one, a server on a
+            loopback address serves its own names alone, any other server serves all.
+        cors_origins: origins of web pages whose scripts may call, such as https://chat.example.
+        tls_certificate: PEM file of a certificate chain; with `tls_key`, HTTPS is spoken.
+        tls_key: PEM file of its private key, not encrypted.
         max_body: largest request body; a larger one is refused with 413.
         head_timeout: a request's head must have arrived within this time, else 408.
         body_timeout: a body must have arrived within this time, else 408.
         max_json_depth: deepest nesting of arrays and objects in a body.
         stall_after: /health reports 503 when work waits and no step ended for this long.
+        request_timeout: an answer that is not complete by then ends with an error; 0 is never.
         write_timeout: a reader that takes nothing for this long is cut off.
         price_per_hour: of this machine, in any currency; answers then tell what they cost. 0: they
             do not.
@@ -40,14 +46,19 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     api_keys: tuple[str, ...] = ()
+    api_key_file: str = ""
     model_name: str = ""
     model_aliases: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
     max_body: int = 10_000_000
     head_timeout: float = 15.0
     body_timeout: float = 30.0
     max_json_depth: int = 64
     stall_after: float = 60.0
+    request_timeout: float = 3600.0
     write_timeout: float = 60.0
     price_per_hour: float = 0.0
     grace: float = 30.0
