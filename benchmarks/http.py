@@ -1,0 +1,156 @@
+"""What HTTP costs: the same requests in process and through a server, in turns, in one run.
+
+    python benchmarks/http.py [--model MODEL] [--streams 32] [--tokens 64] [--rounds 3]
+
+Throughput: `streams` streams at once, all tokens over the time until the last one; the server is
+a process of its own, and the client that reads the streams runs on the same machine. Time to first
+token: one short request after the other. The last line on stdout is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from legato.assemble import assemble
+from legato.async_engine import AsyncEngine
+from legato.clock import RealClock
+from legato.config import EngineConfig
+from legato.core import Request, SamplingParams
+from legato.models.catalogue import DEFAULT_MODEL
+
+PROMPT_TOKENS = 16
+TTFT_REQUESTS = 15
+
+Ask = Callable[[int, int], Awaitable[float]]
+"""(number, tokens) → seconds to the first token, once all have come."""
+
+
+def prompt_of(number: int) -> list[int]:
+    """Token ids that no other request begins with."""
+    return [1000 + number * 37 % 20_000 + place for place in range(PROMPT_TOKENS)]
+
+
+@contextmanager
+def engine_of(model: str) -> Iterator[Ask]:
+    """Requests to an engine in this process."""
+    clock = RealClock()
+    engine = AsyncEngine(assemble(model, EngineConfig(), clock).engine, clock, max_waiting=512)
+    engine.start()
+
+    async def ask(number: int, tokens: int) -> float:
+        params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0.0)
+        request = Request(id=f"{number}", prompt=tuple(prompt_of(number)), params=params)
+        began, first = time.perf_counter(), 0.0
+        async for _ in engine.generate(request):
+            first = first or time.perf_counter() - began
+        return first
+
+    try:
+        yield ask
+    finally:
+        engine.stop()
+
+
+@contextmanager
+def server_of(model: str) -> Iterator[Ask]:
+    """Requests to a server process, each over a connection of its own."""
+    command = [sys.executable, "-m", "legato", "serve", "--model", model, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+
+        async def ask(number: int, tokens: int) -> float:
+            return await stream(port, number, tokens)
+
+        try:
+            yield ask
+        finally:
+            process.terminate()
+
+
+async def stream(port: int, number: int, tokens: int) -> float:
+    """One streamed completion, read without parsing more than where it begins and ends."""
+    fields = {"prompt": prompt_of(number), "max_tokens": tokens, "ignore_eos": True}
+    wanted = {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0}
+    body = json.dumps({**fields, **wanted}).encode()
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.perf_counter()
+    writer.write(head.encode() + body)
+    answer, first = b"", 0.0
+    while part := await reader.read(65536):
+        answer += part
+        if not first and b"data: " in answer:
+            first = time.perf_counter() - began
+    writer.close()
+    assert f'"completion_tokens": {tokens}'.encode() in answer, answer[-300:]
+    assert b"[DONE]" in answer
+    return first
+
+
+async def tokens_per_s(ask: Ask, streams: int, tokens: int, start: int) -> float:
+    """Of `streams` requests at once."""
+    began = time.perf_counter()
+    await asyncio.gather(*(ask(start + number, tokens) for number in range(streams)))
+    return streams * tokens / (time.perf_counter() - began)
+
+
+async def ttft_ms(ask: Ask, start: int) -> float:
+    """Median of requests that come one after the other."""
+    return statistics.median([await ask(start + n, 2) * 1e3 for n in range(TTFT_REQUESTS)])
+
+
+async def measure(
+    asks: dict[str, Ask], streams: int, tokens: int, rounds: int
+) -> dict[str, object]:
+    """All figures, both ways in turns."""
+    rates: dict[str, list[float]] = {name: [] for name in asks}
+    firsts: dict[str, list[float]] = {name: [] for name in asks}
+    for turn in range(rounds + 1):
+        for name, ask in asks.items():
+            start = turn * (streams + TTFT_REQUESTS)
+            rate = await tokens_per_s(ask, streams, tokens if turn else 2, start)
+            first = await ttft_ms(ask, start + streams)
+            if turn:  # the first turn warms up
+                rates[name].append(rate)
+                firsts[name].append(first)
+                print(f"{name:8} {rate:8.1f} tokens/s   p50 TTFT {first:6.2f} ms")
+    ratios = [http / own for own, http in zip(*rates.values(), strict=True)]
+    added = [http - own for own, http in zip(*firsts.values(), strict=True)]
+    return {
+        "streams": streams,
+        "tokens": tokens,
+        "tokens_per_s": {name: statistics.median(values) for name, values in rates.items()},
+        "ratio": statistics.median(ratios),
+        "p50_ttft_ms": {name: statistics.median(values) for name, values in firsts.items()},
+        "added_ttft_ms": statistics.median(added),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--streams", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    with engine_of(args.model) as own, server_of(args.model) as served:
+        asks = {"engine": own, "http": served}
+        figures = asyncio.run(measure(asks, args.streams, args.tokens, args.rounds))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
