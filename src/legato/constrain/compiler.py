@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -35,6 +36,9 @@ MAX_MESSAGE = 300
 WHITESPACE = r" |\n[ \t]{0,32}"
 """Between JSON tokens: nothing, a space, or a line break and its indentation. Bounded, because a
 model that may write white space without end sometimes does."""
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
 
 _log = logging.getLogger(__name__)
 _stack_size = threading.Lock()  # the size of new threads' stacks is the whole process's
@@ -173,13 +177,18 @@ def _source(form: OutputForm) -> str:
         return LLMatcher.grammar_from_lark(form.text)
     return LLMatcher.grammar_from_json_schema(
         form.text,
-        overrides={
-            "whitespace_flexible": True,
-            "whitespace_pattern": WHITESPACE,
-            "lenient": not form.strict,
-            "coerce_one_of": not form.strict,
-        },
+        overrides=json_options(strict=form.strict),
     )
+
+
+def json_options(*, strict: bool) -> JsonCompileOptions:
+    """How schemas are read; a grammar can give it to a schema within as ``x-guidance``."""
+    return {
+        "whitespace_flexible": True,
+        "whitespace_pattern": WHITESPACE,
+        "lenient": not strict,
+        "coerce_one_of": not strict,
+    }
 
 
 def _settle(future: Future[GrammarConstraint], result: _Result, form: OutputForm) -> None:
