@@ -71,7 +71,6 @@ ALLOWED: dict[str, set[str]] = {
         "engine",
         "kvcache",
         "text",
-        "tools",
         "validate",
     },
     "metrics": {"errors", "core"},
@@ -85,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics",
         "models",
         "text",
+        "tools",
         "validate",
     },
     "bench": {

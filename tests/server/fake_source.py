@@ -50,7 +50,7 @@ class ByteTokenizer:
 
 
 class PlainTemplate:
-    def render(self, messages: Sequence[Any]) -> str:
+    def render(self, messages: Sequence[Any], *, tools: Any = None) -> str:
         if any(message["content"] == "template fault" for message in messages):
             raise InvalidRequestError("the template refuses this", param="messages")
         return "".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant:"

@@ -64,7 +64,7 @@ BAD_ON_CHAT = {
     "logprobs": [1, "x", 5],
     "top_logprobs": [21, -1, 10**9, True, 3],
     "max_completion_tokens": [0, -1, 2**63, "1"],
-    "tools": [[], [{"type": "function"}]],
+    "tools": [[], {}, "x", 5, [{"type": "function", "function": {"name": "f"}}] * 129],
     "tool_choice": ["auto"],
     "parallel_tool_calls": [True],
     "functions": [[]],
@@ -157,7 +157,9 @@ def test_null_means_the_default_for_every_optional_field(client, source, path):
 @pytest.mark.parametrize(
     ("message", "param"),
     [
-        ({"role": "tool", "content": "x"}, "messages[0].role"),
+        ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
+        ({"role": "user", "content": "x", "tool_call_id": "c"}, "messages[0].tool_call_id"),
+        ({"role": "tool", "content": "x", "tool_call_id": "c"}, "messages[0]"),
         ({"role": "wizard", "content": "x"}, "messages[0].role"),
         ({"role": "user"}, "messages[0].content"),
         ({"role": "user", "content": None}, "messages[0].content"),

@@ -134,10 +134,3 @@ def test_closing_a_stream_cancels_the_request(api, source, reads):
         next(stream)
     stream.close()
     assert cancelled.wait(5)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_tools_are_refused_by_name(api, stream):
-    with pytest.raises(openai.BadRequestError) as refused:
-        ask(api, tools=[{"type": "function", "function": {"name": "f"}}], stream=stream)
-    assert refused.value.param == "tools"

@@ -14,20 +14,27 @@ def check_schema(schema: object, param: str) -> None:
     another document: nothing is ever fetched."""
     if not isinstance(schema, dict | bool):
         raise InvalidRequestError("a JSON schema is an object", param)
-    pending: list[tuple[object, int]] = [(schema, 1)]
-    visited = 0
-    while pending:
-        value, depth = pending.pop()
-        visited += 1
-        if depth > MAX_DEPTH:
-            raise InvalidRequestError(f"the schema nests deeper than {MAX_DEPTH} levels", param)
-        if visited > MAX_VALUES:
-            raise InvalidRequestError(f"the schema has more than {MAX_VALUES} values", param)
+    for value in check_size(schema, param):
         if isinstance(value, dict):
             _check_references(value, param)
+
+
+def check_size(root: object, param: str) -> list[object]:
+    """All values in the JSON value `root`. InvalidRequestError where it is too deep or large."""
+    values: list[object] = []
+    pending: list[tuple[object, int]] = [(root, 1)]
+    while pending:
+        value, depth = pending.pop()
+        values.append(value)
+        if depth > MAX_DEPTH:
+            raise InvalidRequestError(f"it nests deeper than {MAX_DEPTH} levels", param)
+        if len(values) > MAX_VALUES:
+            raise InvalidRequestError(f"it has more than {MAX_VALUES} values", param)
+        if isinstance(value, dict):
             pending.extend((item, depth + 1) for item in value.values())
         elif isinstance(value, list | tuple):
             pending.extend((item, depth + 1) for item in value)
+    return values
 
 
 def _check_references(value: dict[str, object], param: str) -> None:

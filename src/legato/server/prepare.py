@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import uuid4
 
 from legato.core import Constraint, Request, SamplingParams
@@ -19,15 +20,24 @@ from legato.server.protocol import (
 )
 from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
+from legato.server.tool_prepare import shown_tools, tool_constraint
 from legato.text.prompt import chat_prompt, text_prompt
+from legato.tools.function import NO_TOOLS, ToolUse
 from legato.validate import MAX_SAMPLES
 
 
-async def chat_request(service: Service, body: ChatRequest) -> Request:
-    """The request that continues a conversation. Renders and tokenises off the event loop."""
+async def chat_request(service: Service, body: ChatRequest, use: ToolUse = NO_TOOLS) -> Request:
+    """The request that continues a conversation, in which the model may `use` functions.
+
+    Renders and tokenises off the event loop.
+    """
     turns = [turn_of(message) for message in body.messages]
-    prompt = await asyncio.to_thread(chat_ids, service, turns, "messages")
-    return _request(service, body, prompt, "messages", await _constraint(service, body))
+    prompt = await asyncio.to_thread(chat_ids, service, turns, "messages", use)
+    if use.functions:
+        constraint = await tool_constraint(service, use, body.output_form)
+    else:
+        constraint = await _constraint(service, body)
+    return _request(service, body, prompt, "messages", constraint)
 
 
 async def response_request(service: Service, body: ResponseRequest) -> Request:
@@ -57,23 +67,33 @@ async def _constraint(service: Service, body: GenerationRequest) -> Constraint |
     return None if form is None else await service.grammars.compiled(form)
 
 
-def turn_of(message: Message) -> dict[str, str]:
+def turn_of(message: Message) -> dict[str, Any]:
     """A message as the template takes it."""
-    return {"role": _role(message.role), "content": message.content}
+    turn: dict[str, Any] = {"role": _role(message.role), "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = message.tool_call_id
+    return turn
 
 
 def _role(role: str) -> str:
     return "system" if role == "developer" else role
 
 
-def chat_ids(service: Service, turns: Sequence[Mapping[str, str]], field: str) -> tuple[int, ...]:
+def chat_ids(
+    service: Service, turns: Sequence[Mapping[str, Any]], field: str, use: ToolUse = NO_TOOLS
+) -> tuple[int, ...]:
     """The token ids that ask for the next turn; what is wrong with `turns` is named `field`."""
     if service.template is None:
         raise bad_request("this model has no chat template; use /v1/completions", field)
     try:
-        prompt = chat_prompt(service.tokenizer, service.template, turns, service.max_context)
+        shown, tools = shown_tools(service.tools, turns, use)
+        prompt = chat_prompt(service.tokenizer, service.template, shown, service.max_context, tools)
     except InvalidRequestError as error:
-        raise bad_request(str(error), field, error.code) from None
+        at_fault = error.param or ""
+        param = at_fault if at_fault.startswith(f"{field}[") else field
+        raise bad_request(str(error), param, error.code) from None
     return prompt.token_ids
 
 

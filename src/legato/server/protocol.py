@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from legato.server.extension import LegatoOptions
 from legato.server.fields import (
@@ -22,6 +22,7 @@ from legato.server.fields import (
 )
 from legato.server.form_request import FormFields
 from legato.server.strict import Strict
+from legato.server.tool_request import ToolCallId, ToolCalls, ToolFields
 from legato.validate import MAX_SALT_LENGTH, RANGES
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of the completions endpoint
@@ -139,15 +140,44 @@ class GenerationRequest(FormFields, CallRequest):
 class Message(Strict):
     """One turn of a conversation. `developer` is another word for `system`."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: MessageText = Field(description="Text, or text parts, which are joined.")
-
-    refused: ClassVar[frozenset[str]] = frozenset(
-        {"name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal", "annotations"}
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: ToolCalls | None = Field(None, description="Of an assistant: what it called.")
+    tool_call_id: ToolCallId | None = Field(
+        None, validate_default=True, description="Of a tool: which call it answers."
+    )
+    content: MessageText | None = Field(
+        None,
+        validate_default=True,
+        description="Text, or text parts, which are joined; optional beside tool_calls.",
     )
 
+    refused: ClassVar[frozenset[str]] = frozenset(
+        {"name", "function_call", "audio", "refusal", "annotations"}
+    )
 
-class ChatRequest(GenerationRequest):
+    @field_validator("tool_calls")
+    @classmethod
+    def _only_assistants_call(cls, calls: object, info: ValidationInfo) -> object:
+        if calls is not None and info.data.get("role") != "assistant":
+            raise ValueError("only an assistant's message has tool_calls")
+        return calls
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _only_tools_answer(cls, call_id: object, info: ValidationInfo) -> object:
+        if (call_id is not None) != (info.data.get("role") == "tool"):
+            raise ValueError("a tool's message has it, and no other")
+        return call_id
+
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, content: object, info: ValidationInfo) -> object:
+        if content is None and not info.data.get("tool_calls"):
+            raise ValueError("is required")
+        return content
+
+
+class ChatRequest(ToolFields, GenerationRequest):
     """POST /v1/chat/completions."""
 
     messages: tuple[Message, ...] = Field(
@@ -163,8 +193,8 @@ class ChatRequest(GenerationRequest):
     )
 
     refused: ClassVar[frozenset[str]] = GenerationRequest.refused | {
-        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
-        *("audio", "prediction", "reasoning_effort", "verbosity", "web_search_options"),
+        *("functions", "function_call", "audio"),
+        *("prediction", "reasoning_effort", "verbosity", "web_search_options"),
         *("add_generation_prompt", "continue_final_message", "echo", "moderation"),
     }
 

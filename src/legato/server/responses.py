@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Finish = Literal["stop", "length"]
+ChatFinish = Literal["stop", "length", "tool_calls"]
 
 
 class Answer(BaseModel):
@@ -88,12 +89,28 @@ class ChatLogprobs(Answer):
     refusal: None
 
 
+class FunctionCall(Answer):
+    """What is called; `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class MessageToolCall(Answer):
+    """A call of a function."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
 class AssistantMessage(Answer):
-    """The answer's text."""
+    """The answer's text, null where it only calls functions."""
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
     refusal: None
+    tool_calls: list[MessageToolCall] | None = None
 
 
 class ChatChoice(Answer):
@@ -102,7 +119,23 @@ class ChatChoice(Answer):
     index: int
     message: AssistantMessage
     logprobs: ChatLogprobs | None
-    finish_reason: Finish
+    finish_reason: ChatFinish
+
+
+class FunctionCallDelta(Answer):
+    """The name, once, and pieces of the arguments."""
+
+    name: str | None = None
+    arguments: str
+
+
+class ToolCallDelta(Answer):
+    """What a chunk adds to call number `index`; its first chunk has id and type."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionCallDelta
 
 
 class ChatDelta(Answer):
@@ -110,6 +143,7 @@ class ChatDelta(Answer):
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class ChatChunkChoice(Answer):
@@ -118,7 +152,7 @@ class ChatChunkChoice(Answer):
     index: int
     delta: ChatDelta
     logprobs: ChatLogprobs | None
-    finish_reason: Finish | None
+    finish_reason: ChatFinish | None
 
 
 class CompletionLogprobs(Answer):

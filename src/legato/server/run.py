@@ -33,6 +33,7 @@ from legato.server.log import configure_logging
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 from legato.server.tracing import call_observers
+from legato.tools.dialect import style_of
 
 STOP_TIMEOUT = 2  # seconds for the engine's last step, and again for the last error events
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -154,6 +155,7 @@ def _service(
         source=source,
         tokenizer=assembled.tokenizer,
         template=assembled.template,
+        tools=style_of(assembled.tokenizer.chat_template),
         grammars=GrammarCompiler(assembled.tokenizer),
         max_context=max_context,
         created=int(time.time()),

@@ -14,6 +14,7 @@ from legato.metrics.prometheus import EngineGauges
 from legato.server.text_scores import F32, Pooling
 from legato.text.prompt import Renderer
 from legato.text.tokenizer import Tokenizer
+from legato.tools.dialect import ToolStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class Service:
         source: makes the tokens.
         tokenizer: text to token ids and back.
         template: its chat template; None refuses chat.
+        tools: how the model is offered functions and calls them.
         grammars: compiles the forms of answers, for this tokenizer.
         max_context: most tokens of prompt and output together.
         created: Unix time shown by /v1/models.
@@ -75,5 +77,6 @@ class Service:
     grammars: GrammarCompiler
     max_context: int
     created: int
+    tools: ToolStyle = field(default_factory=ToolStyle)
     clock: Clock = field(default_factory=RealClock)
     price: MachinePrice | None = None

@@ -24,8 +24,13 @@ class Prompt(NamedTuple):
 class Renderer(Protocol):
     """A chat template."""
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The text that a conversation becomes."""
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """The text that a conversation becomes, in which `tools` may be called."""
         ...
 
 
@@ -44,8 +49,9 @@ def chat_prompt(
     template: Renderer,
     messages: Sequence[Mapping[str, Any]],
     max_tokens: int,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Prompt:
-    """The prompt that asks for the next turn of a conversation.
+    """The prompt that asks for the next turn of a conversation, in which `tools` may be called.
 
     What the template writes may be control tokens. What people wrote may not: ``<|im_end|>`` in a
     message is ordinary text, so that nobody ends their turn and begins the system's. For messages
@@ -53,8 +59,8 @@ def chat_prompt(
 
     Raises InvalidRequestError as `text_prompt` does, and for malformed messages.
     """
-    masked = _Masked(tokenizer, messages)
-    rendered = template.render(masked.messages)
+    masked = _Masked(tokenizer, messages, tools)
+    rendered = template.render(masked.messages, tools=masked.tools)
     text = masked.restored(rendered)
     _check_length(tokenizer, text, max_tokens, "messages")
     if not masked.texts:
@@ -68,16 +74,22 @@ def chat_prompt(
 class _Masked:
     """Messages in which a rare character stands for each text of a control token."""
 
-    def __init__(self, tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+    ) -> None:
         self._tokenizer = tokenizer
         self.texts: dict[str, str] = {}
         normalised = normalised_messages(messages)
-        self._free = _absent_chars(normalised)
+        self._free = _absent_chars([*normalised, *(tools or ())])
         self._chars: dict[str, str] = {}
         self.messages: list[dict[str, Any]] = [
             {key: value if key == "role" else self._mask(value) for key, value in m.items()}
             for m in normalised
         ]
+        self.tools = None if tools is None else [self._mask(tool) for tool in tools]
 
     def restored(self, text: str) -> str:
         """`text` with every stand-in replaced by what it stands for."""

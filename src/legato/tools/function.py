@@ -83,6 +83,8 @@ def parse_tools(value: object) -> tuple[Function, ...]:
     """
     if not isinstance(value, list):
         _refuse("should be a list", "tools")
+    if not value:
+        _refuse("should not be empty", "tools")
     if len(value) > MAX_FUNCTIONS:
         _refuse(f"may hold at most {MAX_FUNCTIONS} tools", "tools")
     functions = tuple(_parsed_tool(item, f"tools[{i}]") for i, item in enumerate(value))
