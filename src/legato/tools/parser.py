@@ -25,10 +25,13 @@ class JsonParser:
         *,
         bare: bool = True,
     ) -> None:
-        """Args:
-        names: the functions; an object that names none of them is text.
-        most_calls: objects after so many calls are text.
-        bare: calls may begin the answer without a marker.
+        """Read one answer.
+
+        Args:
+            dialect: how calls are written; a JSON one.
+            names: the functions; an object that names none of them is text.
+            most_calls: objects after so many calls are text.
+            bare: calls may begin the answer without a marker.
         """
         self._names = names
         self._most_calls = most_calls
