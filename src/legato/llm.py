@@ -164,6 +164,10 @@ class LLM:
             self._chat_prompt(messages), params or SamplingParams(), response_format
         )
 
+    def encode_chat(self, messages: List[Message]) -> tuple[int, ...]:
+        """The prompt that `chat` gives the model, as token ids."""
+        return self._chat_prompt(messages).token_ids
+
     def logits(self, token_ids: List[int]) -> F32:
         """Next-token logits at every position of `token_ids`, f32 [len, vocab]."""
         return self._engine.logits(token_ids)

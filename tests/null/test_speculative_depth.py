@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legato.speculative.accept import Acceptance, expected_tokens
+from legato.bench.speculate import expected_tokens
+from legato.speculative.accept import Acceptance
 from legato.speculative.depth import MARGIN, MIN_GAIN, choose_depths
 
 PRIORS = ((0.1, 0.1), (0.5, 0.5), (0.9, 0.9))

@@ -66,10 +66,3 @@ class Acceptance:
             at = min(place, len(right) - 1)
             right[at] = DECAY * right[at] + (place < accepted)
             trials[at] = DECAY * trials[at] + 1
-
-
-def expected_tokens(rate: float, count: int) -> float:
-    """Tokens that a step with `count` drafts gives at a constant rate a of acceptance, the
-    target's own included: (1 − a^{k+1}) / (1 − a) (Leviathan et al. 2023, arXiv 2211.17192,
-    equation 1)."""
-    return 1.0 + sum(rate**place for place in range(1, count + 1))

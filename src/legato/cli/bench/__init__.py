@@ -15,6 +15,7 @@ from legato.cli.bench import (
     report,
     serve,
     simulate,
+    speculate,
 )
 
 app = typer.Typer(help="Measure.", no_args_is_help=True)
@@ -25,6 +26,7 @@ app.command("simulate")(simulate.bench_simulate)
 app.command("serve")(serve.bench_serve)
 app.command("capacity")(capacity.bench_capacity)
 app.command("prefill")(prefill.bench_prefill)
+app.command("speculate")(speculate.bench_speculate)
 app.command("report")(report.bench_report)
 app.command("compare")(compare.bench_compare)
 app.command("replay")(replay.bench_replay)

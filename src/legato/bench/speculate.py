@@ -1,0 +1,161 @@
+"""What speculation gives: the same texts with and without it, in turn, on one machine.
+
+Prompts come from the prefix cache in all runs that count, so that decoding is what is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from itertools import cycle, islice
+from statistics import median
+from typing import Any
+
+from legato.core import SamplingParams
+from legato.errors import LegatoError
+from legato.llm import LLM
+
+Conversation = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Conversations of one kind."""
+
+    name: str
+    conversations: tuple[Conversation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over a workload: seconds, output tokens, engine steps, and what became of drafts."""
+
+    seconds: float
+    tokens: int
+    steps: int
+    drafts: int
+    drafted: int
+    accepted: int
+    tried: int
+    right: int
+    texts: tuple[str, ...]
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the verified tokens that were right; a token behind a wrong one is none."""
+        return self.right / self.tried if self.tried else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationResult:
+    """One drafter on one workload at one batch size; medians over the rounds.
+
+    Attributes:
+        speedup: time without speculation over time with it.
+        theory: (1 − a^{k+1}) / (1 − a) tokens a step at the measured acceptance a and mean depth
+            k of all sequence steps, over the measured ratio of step times.
+        drafted_per_step: k, mean drafted tokens of a sequence in a step.
+    """
+
+    workload: str
+    batch: int
+    drafter: str
+    speedup: float
+    theory: float
+    acceptance: float
+    drafted_per_step: float
+    tokens_per_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def load_workloads() -> list[Workload]:
+    """The workloads that come with Legato."""
+    text = files("legato.bench").joinpath("data/speculate.json").read_text("utf-8")
+    return [Workload(w["name"], tuple(w["conversations"])) for w in json.loads(text)]
+
+
+def measure_speculation(
+    engines: dict[str, LLM],
+    workload: Workload,
+    batch: int,
+    *,
+    max_tokens: int,
+    rounds: int,
+    on_run: Callable[[], None] = lambda: None,
+) -> list[SpeculationResult]:
+    """Every engine on `workload`, `batch` conversations at a time, in turn.
+
+    `engines` by drafter; the first one drafts nothing. LegatoError where texts differ.
+    """
+    runs: dict[str, list[Run]] = {name: [] for name in engines}
+    for number in range(rounds + 1):
+        for name, llm in engines.items():
+            run = _run(llm, workload, batch, max_tokens)
+            on_run()
+            if number:  # the first pass fills the prefix cache
+                runs[name].append(run)
+    plain, *others = runs
+    for name in others:
+        if runs[name][0].texts != runs[plain][0].texts:
+            raise LegatoError(f"speculation by {name} changed a text of {workload.name!r}")
+    return [_result(workload, batch, name, runs[plain], runs[name]) for name in others]
+
+
+def _run(llm: LLM, workload: Workload, batch: int, max_tokens: int) -> Run:
+    count = max(batch, len(workload.conversations))
+    conversations = list(islice(cycle(workload.conversations), count - count % batch or batch))
+    params = SamplingParams(temperature=0.0, max_tokens=max_tokens)
+    prompts = [llm.encode_chat(conversation) for conversation in conversations]
+    before, start = llm.stats(), time.perf_counter()
+    texts: list[str] = []
+    tokens = 0
+    for first in range(0, len(prompts), batch):
+        for result in llm.generate(prompts[first : first + batch], params):
+            texts += [sample.text for sample in result.outputs]
+            tokens += sum(len(sample.token_ids) for sample in result.outputs)
+    seconds, after = time.perf_counter() - start, llm.stats()
+    old, new = before.speculation, after.speculation
+    return Run(
+        seconds,
+        tokens,
+        after.steps - before.steps,
+        new.drafts - old.drafts,
+        new.drafted - old.drafted,
+        new.accepted - old.accepted,
+        sum(new.tried) - sum(old.tried),
+        sum(new.right) - sum(old.right),
+        tuple(texts),
+    )
+
+
+def _result(
+    workload: Workload, batch: int, name: str, plain: Sequence[Run], drafting: Sequence[Run]
+) -> SpeculationResult:
+    ratios = [p.seconds / d.seconds for p, d in zip(plain, drafting, strict=True)]
+    run, base = drafting[0], plain[0]
+    steps = run.tokens - run.accepted  # each step of a sequence gives one token and the accepted
+    depth = run.drafted / steps
+    step_ratio = median(d.seconds for d in drafting) / run.steps
+    step_ratio /= median(p.seconds for p in plain) / base.steps
+    return SpeculationResult(
+        workload=workload.name,
+        batch=batch,
+        drafter=name,
+        speedup=median(ratios),
+        theory=expected_tokens(run.acceptance, depth) / step_ratio,
+        acceptance=run.acceptance,
+        drafted_per_step=depth,
+        tokens_per_s=median(d.tokens / d.seconds for d in drafting),
+    )
+
+
+def expected_tokens(rate: float, depth: float) -> float:
+    """Tokens that a step of a sequence gives: (1 − a^{k+1}) / (1 − a) (Leviathan et al. 2023,
+    arXiv 2211.17192, equation 1)."""
+    return depth + 1 if rate >= 1 else (1 - rate ** (depth + 1)) / (1 - rate)

@@ -1,0 +1,70 @@
+"""`legato bench speculate`: what speculation gives, by workload, drafter and batch size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.config import EngineConfig
+
+if TYPE_CHECKING:
+    from legato.bench.speculate import SpeculationResult
+
+
+@expand_dataclasses
+def bench_speculate(
+    config: EngineConfig,
+    model: ModelOption = DEFAULT,
+    drafter: Annotated[
+        list[str] | None, typer.Option(help="As --speculate takes it; several values.")
+    ] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option(help="Only these workloads; several values.")
+    ] = None,
+    batch: Annotated[
+        list[int], typer.Option(min=1, help="Conversations at a time; several values.")
+    ] = [1, 8],  # noqa: B006 - the parser copies it
+    output: Annotated[int, typer.Option(min=2, help="Most tokens of an answer.")] = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="Passes that count.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
+) -> None:
+    """Greedy answers with and without speculation, in turn; the texts must be equal."""
+    from legato.bench.speculate import load_workloads, measure_speculation
+    from legato.cli.progress import resolve_with_progress
+    from legato.llm import LLM
+
+    known = load_workloads()
+    chosen = [w for w in known if not workload or w.name in workload]
+    if not chosen:
+        raise typer.BadParameter(f"the workloads are {', '.join(w.name for w in known)}")
+    drafters = drafter or ["lookup", "suffix"]
+    path = resolve_with_progress(model)
+    results: list[SpeculationResult] = []
+    with ExitStack() as stack:
+        engines = {
+            name: stack.enter_context(LLM.from_config(path, replace(config, speculate=name)))
+            for name in ("off", *drafters)
+        }
+        for size in batch:
+            for one in chosen:
+                results += measure_speculation(engines, one, size, max_tokens=output, rounds=rounds)
+                print_results(results[-len(drafters) :])
+    if as_json:
+        print(json.dumps({"model": path.name, "results": [r.to_json() for r in results]}))
+
+
+def print_results(results: Sequence[SpeculationResult]) -> None:
+    """A line for each drafter."""
+    for r in results:
+        print(
+            f"{r.workload:16} batch {r.batch:<3} {r.drafter:12} {r.speedup:5.2f} x"
+            f"  (theory {r.theory:4.2f} x)  {r.tokens_per_s:5.0f} tok/s"
+            f"  acceptance {r.acceptance:4.0%}  drafted a step {r.drafted_per_step:4.1f}",
+            flush=True,
+        )

@@ -1,0 +1,43 @@
+"""The speculation benchmark: its workloads, its theory, and what it makes of runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from legato.bench.speculate import Run, _result, expected_tokens, load_workloads
+
+PLAIN = Run(4.0, 100, 100, 0, 0, 0, 0, 0, ("text",))
+DRAFTING = Run(2.0, 100, 40, 40, 80, 60, 70, 60, ("text",))
+
+
+def test_the_workloads_are_conversations_that_end_with_the_user():
+    workloads = load_workloads()
+    assert [w.name for w in workloads] == [
+        "chat",
+        "quote",
+        "code edit",
+        "JSON extraction",
+        "agent log",
+    ]
+    for workload in workloads:
+        for conversation in workload.conversations:
+            assert conversation[-1]["role"] == "user"
+            assert all(message["content"] for message in conversation)
+
+
+@pytest.mark.parametrize(("rate", "depth", "tokens"), [(0, 4, 1), (1, 4, 5), (0.5, 1, 1.5)])
+def test_theory_at_known_points(rate, depth, tokens):
+    assert expected_tokens(rate, depth) == tokens
+
+
+def test_a_result_is_the_median_ratio_beside_theory():
+    slow = replace(DRAFTING, seconds=4.0)
+    result = _result(load_workloads()[0], 1, "suffix", [PLAIN] * 3, [DRAFTING, slow, DRAFTING])
+    assert result.speedup == 2.0
+    assert result.tokens_per_s == 50.0
+    assert result.acceptance == pytest.approx(60 / 70)
+    assert result.drafted_per_step == 2.0
+    step_ratio = (2.0 / 40) / (4.0 / 100)
+    assert result.theory == pytest.approx(expected_tokens(60 / 70, 2.0) / step_ratio)
