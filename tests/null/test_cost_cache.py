@@ -23,10 +23,32 @@ def test_a_saved_profile_is_loaded_again(tmp_path):
     assert list(folder.iterdir()) == [path]
 
 
-def test_a_missing_or_damaged_profile_is_none(tmp_path):
+def test_a_missing_profile_is_none(tmp_path, caplog):
     assert load_profile(tmp_path, "key") is None
-    profile_path(tmp_path, "key").write_text(DEFAULT_PROFILE.to_json()[:-9])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: "\0", lambda text: "[]"])
+def test_a_damaged_profile_is_ignored_with_a_line(tmp_path, caplog, damage):
+    path = profile_path(tmp_path, "key")
+    path.write_text(damage(DEFAULT_PROFILE.to_json()))
     assert load_profile(tmp_path, "key") is None
+    (record,) = caplog.records
+    assert str(path) in record.getMessage()
+
+
+def test_a_profile_that_is_no_text_is_ignored(tmp_path):
+    profile_path(tmp_path, "key").write_bytes(b"\xff\xfe")
+    assert load_profile(tmp_path, "key") is None
+
+
+def test_another_build_has_another_key(tmp_path, monkeypatch):
+    config = EngineConfig()
+    before = profile_key(PROGRAM, "native", config)
+    built = tmp_path / "kernels.so"
+    built.write_bytes(b"another build")
+    monkeypatch.setattr("legato.cost.cache._native.__file__", str(built))
+    assert profile_key(PROGRAM, "native", config) != before
 
 
 def test_the_key_knows_program_backend_threads_and_precision():

@@ -11,7 +11,7 @@ import numpy as np
 
 from legato.cost.correct import Correction
 from legato.cost.estimate import StepCost
-from legato.cost.timing import TimedStep, typical_steps
+from legato.cost.timing import TimedStep, even_steps, typical_steps
 from legato.program.ops import StepShape
 
 
@@ -75,13 +75,15 @@ def corrected_errors(cost: StepCost, steps: Sequence[TimedStep]) -> CostErrors |
 def compare(cost: StepCost, steps: Sequence[TimedStep]) -> dict[str, CostErrors | None]:
     """Errors over timed `steps`.
 
-    "all steps" are as they came, "corrected" with the running correction; "quiet" are those that
-    were timed while nobody else used the machine, "typical" the median of these for each shape.
+    "all steps" are as they came, equally many of each shape, "corrected" with the running
+    correction; "quiet" are those that were timed while nobody else used the machine, "typical" the
+    median of these for each shape.
     """
+    even = even_steps(steps)
     return {
-        "all steps": cost_errors(cost, steps),
-        "corrected": corrected_errors(cost, steps),
-        "quiet": cost_errors(cost, [step for step in steps if step.calm]),
+        "all steps": cost_errors(cost, even),
+        "corrected": corrected_errors(cost, even),
+        "quiet": cost_errors(cost, [step for step in even if step.calm]),
         "typical": cost_errors(cost, typical_steps(steps)),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from legato.backends.native.cpus import cpu_name, usable_cpus
 from legato.config import EngineConfig
 from legato.cost.machine import MachineProfile
 from legato.program.program import Program
+
+_log = logging.getLogger(__name__)
 
 
 def profile_key(program: Program, backend_name: str, config: EngineConfig) -> str:
@@ -37,10 +40,15 @@ def profile_path(folder: Path, key: str) -> Path:
 
 
 def load_profile(folder: Path, key: str) -> MachineProfile | None:
-    """The profile of `key`, or None where there is none that can be read."""
+    """The profile of `key`, or None where there is none. One that is damaged counts as none, and
+    the log says so."""
+    path = profile_path(folder, key)
     try:
-        return MachineProfile.from_json(profile_path(folder, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return MachineProfile.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _log.warning("the machine profile %s is ignored (%s); run legato calibrate", path, error)
         return None
 
 

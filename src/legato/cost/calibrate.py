@@ -1,7 +1,7 @@
 """Measures what this machine takes for the steps of one program on one backend, in seconds.
 
-Every round times each step of a fixed design once, until the time is used up; `timing.py` says
-which of the times count.
+Each step of a fixed design is timed a few times, small steps more often than large ones, until the
+time is used up; `timing.py` says which of the times count.
 """
 
 from __future__ import annotations
@@ -28,10 +28,18 @@ POOL_TOKENS = 16384
 
 PROBE_BYTES = 128 << 20
 WARM_TOKENS = 256
-MIN_ROUNDS = 2
+LEAST_TIMES = 2
+
+
+def decodes(batch: int, past: int) -> StepShape:
+    """`batch` sequences that decode, `past` tokens deep on average, from half to one and a half
+    times as deep: streams of a server differ, and so does what each thread gets to do."""
+    depths = [past * (batch + 1 + 2 * i) // (2 * batch) for i in range(batch)]
+    return StepShape(tuple((1, depth) for depth in depths), batch)
+
 
 _DECODES = tuple(
-    StepShape(((1, past),) * batch, batch)
+    decodes(batch, past)
     for batch, depths in (
         (1, (16, 500, 1800)),
         (2, (16, 900)),
@@ -63,8 +71,9 @@ _PREFILLS = tuple(
     )
 )
 _MIXED = (
-    StepShape(((1, 300),) * 8 + ((56, 100),), 9),
-    StepShape(((1, 300),) * 16 + ((112, 0),), 16),
+    StepShape((*decodes(8, 300).sequences, (56, 100)), 9),
+    StepShape((*decodes(16, 300).sequences, (112, 0)), 16),
+    StepShape((*decodes(32, 300).sequences, (400, 200)), 32),
     StepShape(((8, 100),) * 12, 12),
 )
 DESIGN = (*_DECODES, *_PREFILLS, *_MIXED)
@@ -115,9 +124,7 @@ def calibrate(
     shapes = set(possible_shapes(DESIGN, driver, config))
     others = set(possible_shapes(beside, driver, config)) - shapes
     everything = [shape for shape in dict.fromkeys((*DESIGN, *beside)) if shape in shapes | others]
-    timed = time_steps(
-        driver, everything, clock, seconds=seconds, min_rounds=MIN_ROUNDS, report=report
-    )
+    timed = time_steps(driver, everything, clock, seconds=seconds, least=LEAST_TIMES, report=report)
     steps = typical_steps([step for step in timed if step.shape in shapes])
     work = ProgramWork.of(driver.program)
     try:
