@@ -22,7 +22,7 @@ UNSEEN = StepShape(((1, 77), (30, 10)), 2)
 def measure(beside=(), max_context=2048, **config):
     arch, weights = tiny_model()
     program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=max_context)
-    settings = EngineConfig(num_threads=1, **config)
+    settings = EngineConfig(num_threads=1, kv_dtype="f16", **config)
     backend = create_backend(program, weights, settings)
     try:
         driver = make_driver(program, backend, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -95,6 +96,21 @@ def test_a_fault_while_a_step_is_committed_fails_one_request():
     failed = [key for key, events in outputs.items() if events[-1].finish_reason == "error"]
     assert len({request_id for request_id, _ in failed}) == 1
     assert "MemoryError" in outputs[failed[0]][-1].error
+
+
+def test_a_victim_that_cannot_wait_again_fails_and_is_not_lost():
+    engine, _ = make_engine(num_kv_blocks=14, prefix_cache=False)
+    engine._scheduler._preempt = partial(_preempt_once_broken, engine._scheduler)
+    outputs = run(engine, [make_request(f"r{i}", 60, start=i, max_tokens=60) for i in range(4)])
+    reasons = [events[-1].finish_reason for events in outputs.values()]
+    assert sorted(reasons) == [FinishReason.ERROR] + [FinishReason.LENGTH] * 3
+
+
+def _preempt_once_broken(scheduler: Any, sequence: Any) -> None:
+    del scheduler._preempt
+    scheduler.add = Breaks(scheduler.add, 1, late=False)
+    scheduler._preempt(sequence)
+    del scheduler.add
 
 
 def test_a_fault_that_is_nobodys_ends_all_live_requests_and_the_engine_goes_on():

@@ -288,11 +288,10 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         try:
             self._stop_running(sequence)
+            self.add(sequence)
+            self.num_preemptions += 1
         except Exception as error:
             self.faults.append((sequence, error))
-            return
-        self.add(sequence)
-        self.num_preemptions += 1
 
     def _stop_running(self, sequence: Sequence) -> None:
         table = sequence.table
