@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from legato.constrain.compiler import GrammarCompiler
 from legato.constrain.form import json_schema
 from legato.core import FinishReason
+from legato.speculative.make import make_speculator
+from legato.speculative.settings import parse_speculation
 from null.fake_backend import EOS, VOCAB, alone, finish_all, make_engine, make_request, summary
 
 SCHEMA = {
@@ -58,7 +60,8 @@ def text_of(events) -> str:
     return b"".join(TOKENIZER.token_bytes(event.token_id) for event in events[:-1]).decode()
 
 
-def test_samples_are_valid_and_the_same_alone_and_preempted(constraint):
+@pytest.mark.parametrize("speculate", ["off", "lookup,k=2", "suffix,k=4,shared=2000"])
+def test_samples_are_valid_and_the_same_alone_preempted_and_drafted(constraint, speculate):
     requests = [
         replace(
             make_request(
@@ -69,7 +72,8 @@ def test_samples_are_valid_and_the_same_alone_and_preempted(constraint):
         )
         for i in range(5)
     ]  # fmt: skip
-    engine, _ = make_engine(num_kv_blocks=30, max_batch_tokens=24)
+    speculator = make_speculator(parse_speculation(speculate))
+    engine, _ = make_engine(num_kv_blocks=30, max_batch_tokens=24, speculator=speculator)
     outputs = finish_all(engine, *requests, make_request("free", start=9))
     assert engine.stats().preemptions > 0
     for request in requests:
