@@ -28,6 +28,7 @@ from legato.errors import InvalidRequestError
 pytestmark = pytest.mark.real_model
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+RESPONSES, EMBEDDINGS, TOKENIZE = "/v1/responses", "/v1/embeddings", "/tokenize"
 BASE: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 2},
     COMPLETIONS: {"prompt": "Hello", "max_tokens": 2},
@@ -106,6 +107,9 @@ def post(client: httpx.Client, path: str, body: str | bytes) -> httpx.Response:
 
 def with_field(path: str, field: str, value: str) -> str:
     """A good body of `path` with one field replaced by `value`, which is JSON, or nearly so."""
+    if path not in BASE:
+        others = ', "input": "x"' if path == RESPONSES and field != "input" else ""
+        return f'{{"{field}": {value}{others}}}'
     rest = {key: item for key, item in BASE[path].items() if key != field}
     return json.dumps(rest)[:-1] + f', "{field}": {value}, "stream": true}}'
 
@@ -137,7 +141,9 @@ WRONG: dict[str, list[str]] = {
     "response_format": ["1"],
     "chat_template": ['"{{ 7*7 }}"'],
     "chat_template_kwargs": ['{"chat_template": "x"}'],
-    "guided_regex": ['"(a+)+b"'],
+    "guided_regex": ['"(?<=a)b"', "5"],
+    "legato": ['{"slo": {"ttft_ms": 0}}', '{"slo": {"tbt_ms": NaN}}'],
+    "store": ["true", "0"],
     "n_discard": ["-1"],
     "metadata": [NESTED, '{"a": 1}'],
 }
@@ -152,10 +158,18 @@ ON_ONE = [
     (CHAT, "messages", '[{"role": "tool", "content": "a"}]', "messages[0].role"),
     (CHAT, "messages", '[{"role": "user", "content": "\\ud800"}]', "messages"),
     (CHAT, "tools", "[]", "tools"),
-    (CHAT, "response_format", '{"type": "json_object"}', "response_format.type"),
     (COMPLETIONS, "logprobs", "21", "logprobs"),
     (COMPLETIONS, "logprobs", "-1", "logprobs"),
     (COMPLETIONS, "max_tokens", "0", "max_tokens"),
+    (RESPONSES, "max_output_tokens", "0", "max_output_tokens"),
+    (RESPONSES, "temperature", "NaN", "temperature"),
+    (RESPONSES, "previous_response_id", '"resp_1"', "previous_response_id"),
+    (RESPONSES, "input", '""', "input"),
+    (RESPONSES, "input", '"\\ud800"', "input"),
+    *((EMBEDDINGS, "input", value, "input") for value in (
+        '""', "[]", "[-1]", "[49152]", "[true]", '"\\ud800"', json.dumps([5] * 8193),
+    )),
+    *((TOKENIZE, "prompt", value, "prompt") for value in ("5", '"\\ud800"')),
     *((COMPLETIONS, "prompt", value, "prompt") for value in (
         '""', "[]", '[""]', "[[]]", "[-1]", "[49152]", "[2147483648]", "[9223372036854775808]",
         "[1.0]", "[true]", "[[[1]]]", '["a", [1]]', json.dumps([5] * 8192),
@@ -238,6 +252,37 @@ def test_a_text_that_cannot_fit_is_refused_soon(client, path, text):
 )
 def test_other_refusals_have_their_own_status(client, path, body, status, param):
     assert_refused(post(client, path, body), status, param)
+
+
+def test_a_text_is_scored_as_it_was_generated(client):
+    body = {"prompt": "The sea is", "temperature": 0, "logprobs": 1, "max_tokens": 4}
+    choice = client.post(COMPLETIONS, json=body).json()["choices"][0]
+    whole = {"prompt": "The sea is" + choice["text"], "echo": True, "logprobs": 1, "max_tokens": 0}
+    echoed = client.post(COMPLETIONS, json=whole).json()["choices"][0]
+    assert echoed["text"] == whole["prompt"]
+    own = choice["logprobs"]["token_logprobs"]
+    assert echoed["logprobs"]["token_logprobs"][-4:] == pytest.approx(own, abs=1e-3)
+
+
+def test_embeddings_of_alike_texts_are_alike(client):
+    texts = ["A cat sits on the mat.", "A kitten is on the rug.", "Stocks fell 3% today."]
+    answer = client.post(EMBEDDINGS, json={"input": texts}).json()
+    cat, kitten, stocks = (entry["embedding"] for entry in answer["data"])
+    assert sum(a * a for a in cat) == pytest.approx(1, abs=1e-5)
+    near, far = (sum(a * b for a, b in zip(cat, v, strict=True)) for v in (kitten, stocks))
+    assert near > far
+
+
+def test_a_vanished_client_of_embeddings_gives_its_blocks_back(client):
+    with ExitStack() as stack:
+        for _ in range(5):
+            body = json.dumps({"input": [list(range(100, 1600))] * 20}).encode()
+            address = (client.base_url.host, client.base_url.port)
+            connection = stack.enter_context(socket.create_connection(address, timeout=LIMIT_S))
+            head = f"POST {EMBEDDINGS} HTTP/1.1\r\nHost: localhost\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+    until(lambda: idle(client))
 
 
 def test_a_message_cannot_open_a_turn_of_the_system(client):
