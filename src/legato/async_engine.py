@@ -220,9 +220,9 @@ class AsyncEngine:
             while (messages := self._receive()) is not None:
                 for message in messages:
                     self._apply(message)
+                self._jobs.advance(self._engine)
                 self._hand_over(self._engine.step())
                 self._forget_cancelled(messages)
-                self._jobs.advance(self._engine)
         except BaseException as error:
             _log.exception("the engine thread failed")
             reason = f"the engine failed ({type(error).__name__})"

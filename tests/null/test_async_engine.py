@@ -100,6 +100,45 @@ def test_leaving_a_stream_cancels_the_request():
     run(main)
 
 
+def test_a_stream_that_is_left_takes_part_in_two_more_steps_at_most():
+    sync, backend = make_engine()
+    gate, entered = threading.Event(), threading.Event()
+    gate.set()
+
+    def hold(run: int) -> None:
+        entered.set()
+        assert gate.wait(LIMIT_S)
+
+    backend.fault = hold
+    running: list[tuple[int, int]] = []
+    engine = AsyncEngine(
+        sync,
+        RealClock(),
+        max_waiting=9,
+        on_step=lambda stats: running.append((stats.steps, stats.running)),
+    )
+
+    async def main() -> None:
+        engine.start()
+        stays = engine.generate(make_request("stays", max_tokens=400))
+        leaves = engine.generate(make_request("leaves", max_tokens=400))
+        await anext(stays)
+        await anext(leaves)
+        gate.clear()
+        entered.clear()
+        await asyncio.to_thread(entered.wait, LIMIT_S)
+        await leaves.aclose()
+        left_at = sync.stats().steps
+        gate.set()
+        await until(lambda: running[-1][0] >= left_at + 2)
+        assert dict(running)[left_at + 2] == 1
+        await stays.aclose()
+        await until(lambda: not sync.stats().used_blocks)
+
+    run(main)
+    engine.stop()
+
+
 def test_a_cancelled_consumer_cancels_the_request():
     async def main() -> None:
         with Running() as running:

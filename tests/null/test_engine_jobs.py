@@ -79,6 +79,15 @@ def test_an_error_of_a_computation_is_its_callers():
     run(main)
 
 
+def test_the_figures_afterwards_are_those_of_an_idle_engine():
+    async def main(engine, sync, backend):
+        await engine.compute(lambda e: e.hidden_chunks([1] * 40))
+        while engine.stats().engine.used_blocks:
+            await asyncio.sleep(0.001)
+
+    run(main)
+
+
 def test_a_caller_that_goes_away_gives_the_blocks_back():
     async def main(engine, sync, backend):
         entered, released = threading.Event(), threading.Event()

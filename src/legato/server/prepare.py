@@ -25,6 +25,9 @@ from legato.text.prompt import chat_prompt, text_prompt
 from legato.tools.function import NO_TOOLS, ToolUse
 from legato.validate import MAX_SAMPLES
 
+TOKENISE_AT_ONCE = 2000
+"""Characters or token ids that take less time than a change of threads beside a busy engine."""
+
 
 async def chat_request(service: Service, body: ChatRequest, use: ToolUse = NO_TOOLS) -> Request:
     """The request that continues a conversation, in which the model may `use` functions.
@@ -50,13 +53,15 @@ async def response_request(service: Service, body: ResponseRequest) -> Request:
 
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
-    """One request per prompt. Tokenises off the event loop."""
+    """One request per prompt. Tokenises off the event loop, unless that is done at once."""
     if len(body.prompt) * body.wanted_samples > MAX_SAMPLES:
         raise bad_request(f"prompts times n may be at most {MAX_SAMPLES} choices", "n")
-    limit = service.max_context
-    prompts = await asyncio.to_thread(
-        lambda: [prompt_ids(service, item, "prompt", limit) for item in body.prompt]
-    )
+
+    def tokenised() -> list[tuple[int, ...]]:
+        return [prompt_ids(service, item, "prompt", service.max_context) for item in body.prompt]
+
+    is_short = sum(map(len, body.prompt)) <= TOKENISE_AT_ONCE
+    prompts = tokenised() if is_short else await asyncio.to_thread(tokenised)
     constraint = await _constraint(service, body)
     return [_request(service, body, prompt, "prompt", constraint) for prompt in prompts]
 
