@@ -36,9 +36,9 @@ class ConstraintMasks:
         """
         counts = [1 + len(s.draft) for s in sequences]
         index = np.full(sum(counts), -1, np.int32)
-        wanted = [n for s, n in zip(sequences, counts, strict=True) if s.matcher is not None]
-        if not wanted:
+        if all(s.matcher is None for s in sequences):
             return index, self._masks[:0]
+        wanted = [n for s, n in zip(sequences, counts, strict=True) if s.matcher is not None]
         if len(self._masks) < sum(wanted):
             self._masks = np.empty((max(self._num_slots, sum(wanted)), self._words), np.uint32)
         row = place = 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from legato.backends.base import F32, I32, Backend, StepInput, StepOutput
+from legato.backends.base import F32, I32, Backend, SamplingInput, StepInput, StepOutput
 from legato.core import TokenLogprobs
 from legato.kvcache.table import BlockTable, TableStore
 from legato.sampling_slots import SlotStates, slot_of
@@ -25,6 +25,7 @@ class Runner:
         self._tables = tables
         self._block_size = block_size
         self._slots = SlotStates(tables.num_slots, vocab)
+        self._numbers = np.arange(tables.num_slots + 1, dtype=np.int32)
 
     def run(self, batch: Batch) -> list[Choices]:
         """Execute `batch` once; what was chosen for each of its sequences, in order."""
@@ -36,7 +37,11 @@ class Runner:
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
             if s.samples_after(rows)
         ]
-        output = self._backend.run(self._step_input(batch, takers))
+        if len(takers) == len(batch.sequences) == sum(batch.num_rows):
+            step = self._decode_input(takers)
+        else:
+            step = self._step_input(batch, takers)
+        output = self._backend.run(step)
         return _choices(batch, takers, output)
 
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:
@@ -67,6 +72,27 @@ class Runner:
             output_rows=np.arange(length - start, dtype=np.int32),
         )
 
+    def _decode_input(self, sequences: list[Sequence]) -> StepInput:
+        """The step in which all of `sequences` decode one row each: what most steps are.
+
+        The kernels have pushed Python out of the caches, so that what is left out here counts
+        several times.
+        """
+        count = len(sequences)
+        num_tokens = [s.num_tokens for s in sequences]
+        lengths = np.array(num_tokens, np.int32)
+        width = -(-max(num_tokens) // self._block_size)
+        slots = [slot_of(s) for s in sequences]
+        return StepInput(
+            token_ids=np.array([s.last_token for s in sequences], np.int32),
+            positions=lengths - 1,
+            query_starts=self._numbers[: count + 1],
+            kv_lengths=lengths,
+            block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
+            output_rows=self._numbers[:count],
+            sampling=self._slots.sampling_input(sequences, lengths),
+        )
+
     def _step_input(self, batch: Batch, takers: list[Sequence]) -> StepInput:
         """The step of `batch`, in which `takers` get a token."""
         sequences = batch.sequences
@@ -79,20 +105,24 @@ class Runner:
         slots = [slot_of(s) for s in sequences]
         offsets = np.repeat(computed - starts[:-1], rows)
         return StepInput(
-            token_ids=_token_ids(batch, takers),
+            token_ids=_token_ids(batch),
             positions=np.arange(len(offsets), dtype=np.int32) + offsets,
             query_starts=starts,
             kv_lengths=lengths,
             block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
             output_rows=_output_rows(batch, starts),
-            sampling=self._slots.sampling_input(takers) if takers else None,
+            sampling=self._sampling_input(takers),
         )
 
+    def _sampling_input(self, takers: list[Sequence]) -> SamplingInput | None:
+        if not takers:
+            return None
+        positions = [s.num_tokens + ahead for s in takers for ahead in range(1 + len(s.draft))]
+        return self._slots.sampling_input(takers, np.array(positions, np.int32))
 
-def _token_ids(batch: Batch, takers: list[Sequence]) -> I32:
+
+def _token_ids(batch: Batch) -> I32:
     """The pending and drafted tokens that take part in a step, i32 [rows]."""
-    if len(takers) == sum(batch.num_rows):  # everybody decodes, and nobody drafts
-        return np.array([s.last_token for s in takers], np.int32)
     parts: list[I32] = []
     for sequence, rows in zip(batch.sequences, batch.num_rows, strict=True):
         parts.append(sequence.tokens[sequence.num_computed :][:rows])

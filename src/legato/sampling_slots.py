@@ -36,6 +36,7 @@ class _Fixed:
     num_logprobs: I32
     seed: U64
     sample_index: U32
+    no_entries: I32  # starts of rows that are all empty
 
 
 class SlotStates:
@@ -53,8 +54,11 @@ class SlotStates:
         self._seed = np.zeros(num_slots, np.uint64)
         self._index = np.zeros(num_slots, np.uint32)
 
-    def sampling_input(self, sequences: list[Sequence]) -> SamplingInput:
-        """The state of `sequences`: one row each, and one for each drafted token."""
+    def sampling_input(self, sequences: list[Sequence], positions: I32) -> SamplingInput:
+        """The state of `sequences`: one row each, and one for each drafted token.
+
+        `positions` are those of the tokens to be chosen.
+        """
         slots = [slot_of(s) for s in sequences]
         for slot, sequence in zip(slots, sequences, strict=True):
             if self._owners[slot] is not sequence:
@@ -65,9 +69,8 @@ class SlotStates:
         if self._fixed is None or self._fixed.slots != slots:
             self._fixed = self._gather(slots)
         fixed = self._fixed
-        bias_starts, bias_ids, bias_values = self._bias_csr(slots, sequences)
-        seen_starts, seen_ids, seen_counts = self._seen_csr(slots, sequences)
-        positions = [s.num_tokens + ahead for s in sequences for ahead in range(1 + len(s.draft))]
+        bias_starts, bias_ids, bias_values = self._bias_csr(fixed, sequences)
+        seen_starts, seen_ids, seen_counts = self._seen_csr(fixed, sequences)
         mask_index, masks = self._masks.rows(sequences)
         return SamplingInput(
             temperature=fixed.temperature,
@@ -79,7 +82,7 @@ class SlotStates:
             repetition=fixed.repetition,
             seed=fixed.seed,
             sample_index=fixed.sample_index,
-            position=np.array(positions, np.int32),
+            position=positions,
             bias_starts=bias_starts,
             bias_ids=bias_ids,
             bias_values=bias_values,
@@ -106,6 +109,7 @@ class SlotStates:
             num_logprobs=num_logprobs,
             seed=self._seed.take(slots),
             sample_index=self._index.take(slots),
+            no_entries=np.zeros(len(slots) + 1, np.int32),
         )
 
     def _fill(self, slot: int, sequence: Sequence) -> None:
@@ -124,9 +128,9 @@ class SlotStates:
         if penalties != (0, 0, 1):
             self._seen[slot] = SeenTokens(sequence)
 
-    def _bias_csr(self, slots: list[int], sequences: list[Sequence]) -> tuple[I32, I32, F32]:
-        if self._biases.keys().isdisjoint(slots):
-            return np.zeros(len(slots) + 1, np.int32), _NO_I32, _NO_F32
+    def _bias_csr(self, fixed: _Fixed, sequences: list[Sequence]) -> tuple[I32, I32, F32]:
+        if self._biases.keys().isdisjoint(fixed.slots):
+            return fixed.no_entries, _NO_I32, _NO_F32
         rows: list[tuple[I32, F32]] = []
         for sequence in sequences:
             bias = self._biases.get(slot_of(sequence))
@@ -138,9 +142,9 @@ class SlotStates:
             np.concatenate([values for _, values in rows]),
         )
 
-    def _seen_csr(self, slots: list[int], sequences: list[Sequence]) -> tuple[I32, I32, I32]:
-        if self._seen.keys().isdisjoint(slots):
-            return np.zeros(len(slots) + 1, np.int32), _NO_I32, _NO_I32
+    def _seen_csr(self, fixed: _Fixed, sequences: list[Sequence]) -> tuple[I32, I32, I32]:
+        if self._seen.keys().isdisjoint(fixed.slots):
+            return fixed.no_entries, _NO_I32, _NO_I32
         rows: list[tuple[I32, I32]] = []
         for sequence in sequences:
             seen = self._seen.get(slot_of(sequence))

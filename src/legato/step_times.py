@@ -70,7 +70,8 @@ class StepTimes:
         for sequence, rows in zip(batch.sequences, batch.num_rows, strict=True):
             step.add(rows, sequence.num_computed, sequence.samples_after(rows))
         raw_ns = max(1, round(step.ns()))
-        return PricedStep(step.work(), raw_ns, self.correction.corrected_ns(raw_ns), step.parts())
+        parts = step.parts() if len(batch.sequences) > 1 else [1.0]
+        return PricedStep(step.work(), raw_ns, self.correction.corrected_ns(raw_ns), parts)
 
     def observe(self, step: PricedStep, measured_ns: int) -> None:
         """`step` took `measured_ns`. Times of zero say nothing: a clock that stands still."""

@@ -126,9 +126,16 @@ class RowTime:
     def __init__(self, points: tuple[LinearPoint, ...]) -> None:
         self._rows = [0, *(point.rows for point in points)]
         self._times = [0.0, *(point.ns_per_weight for point in points)]
+        self._known: dict[int, float] = {}  # by rows: steps of one size come many times
 
     def ns_per_weight(self, rows: int) -> float:
         """Nanoseconds that `rows` rows take for each weight."""
+        known = self._known.get(rows)
+        if known is None:
+            known = self._known[rows] = self._interpolated(rows)
+        return known
+
+    def _interpolated(self, rows: int) -> float:
         right = min(max(bisect_left(self._rows, rows), 1), len(self._rows) - 1)
         left = right - 1
         slope = (self._times[right] - self._times[left]) / (self._rows[right] - self._rows[left])
