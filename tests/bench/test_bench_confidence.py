@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from legato.metrics.confidence import bootstrap_difference, share_interval
-from legato.metrics.fluid_rate import fluid_token_rate
+from legato.metrics.fluid_rate import FASTEST, fluid_token_rate
 from legato.metrics.fluidity import Deadlines, due_times, fluidity
 from legato.metrics.timeline import Timeline
 
@@ -49,6 +49,11 @@ def test_fluid_token_rate_of_a_steady_stream_is_its_rate() -> None:
     rate = fluid_token_rate([steady] * 5, lambda timeline: 100 * MS)
     assert rate == pytest.approx(100, rel=0.12)
     assert fluid_token_rate([steady] * 5, lambda timeline: 100 * MS, failed=1) is None
+
+
+def test_answers_before_their_first_deadline_keep_any_token_rate() -> None:
+    early = Timeline(0, [10 * MS, 20 * MS, 30 * MS])
+    assert fluid_token_rate([early], lambda timeline: 100 * MS) == FASTEST
 
 
 def test_due_times_are_the_grid_that_fluidity_scores() -> None:

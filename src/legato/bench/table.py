@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from legato.bench.document import Document
+from legato.metrics.fluid_rate import FASTEST
 
 Row = tuple[str, Callable[[Document], str]]
 
@@ -31,7 +32,7 @@ def rows() -> list[Row]:
         ("fluidity-index, mean", lambda f: _plain((f["fluidity_index"] or {}).get("mean"))),
         ("on-time fraction", lambda f: _plain(f["on_time_fraction"])),
         ("fluid requests", _fluid),
-        ("fluid token rate, tokens/s", lambda f: _plain(f["fluid_token_rate"], "{:.1f}")),
+        ("fluid token rate, tokens/s", _token_rate),
         ("cost per 1M output tokens", _cost),
         ("machine time of requests", _machine),
         ("client CPU, µs/token", lambda f: _plain((f["client"] or {}).get("cpu_us_per_token"))),
@@ -63,6 +64,12 @@ def _fluid(figures: Document) -> str:
 
 def _cost(figures: Document) -> str:
     return _plain((figures["cost"] or {}).get("per_million_output_tokens"), "{:.4g}")
+
+
+def _token_rate(figures: Document) -> str:
+    rate = figures["fluid_token_rate"]
+    unlimited = rate is not None and rate >= FASTEST
+    return "all before the first deadline" if unlimited else _plain(rate, "{:.1f}")
 
 
 def _machine(figures: Document) -> str:

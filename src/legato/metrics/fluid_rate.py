@@ -10,6 +10,7 @@ from legato.metrics.timeline import Timeline
 
 SHARE = 0.99
 INDEX = 0.9
+FASTEST = 1e6  # tokens/s; reached where whole answers come before their first deadline
 SLOWEST_NS = 100 * NS_PER_SECOND
 
 
@@ -23,8 +24,8 @@ def fluid_token_rate(
 ) -> float | None:
     """The highest rate 1/D_d, tokens/s, at which `share` of the requests keep `index`.
 
-    Failed requests keep nothing. None where no rate above 0.01 tokens/s will do. Found by
-    bisection in whole µs, which takes the index as monotone in D_d.
+    Failed requests keep nothing. `FASTEST` stands for any rate at all. None where no rate above
+    0.01 tokens/s will do. Found by bisection in whole µs: the index is monotone in D_d.
     """
     requests = len(timelines) + failed
 
