@@ -16,7 +16,8 @@ from typing import Any
 
 from legato.clock import Clock
 from legato.core import Request, TokenEvent
-from legato.engine import Engine, EngineStats
+from legato.engine import Engine
+from legato.engine import EngineStats as EngineStats
 from legato.engine_jobs import EngineJobs, Job
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
 
@@ -89,6 +90,7 @@ class AsyncEngine:
         self._inbox: list[Request | _Cancel] = []
         self._streams: dict[str, _Stream] = {}
         self._leaving: set[str] = set()  # nobody listens, but the engine may still have events
+        self._unseen: list[Request] = []  # came after `_stats` and `_load`
         self._jobs = EngineJobs()
         self._num_waiting = 0
         self._closed: str | None = "the engine has not been started"
@@ -96,6 +98,7 @@ class AsyncEngine:
         self._idle = True
         self._progress_ns = clock.now_ns()
         self._stats = engine.stats()
+        self._load = engine.load()
         self._thread = threading.Thread(target=self._main, name="legato-engine", daemon=True)
 
     def start(self) -> None:
@@ -110,7 +113,7 @@ class AsyncEngine:
 
         Raises, at the first event:
             InvalidRequestError, CapacityError: it cannot be honoured, ever.
-            OverloadedError: too many requests wait.
+            OverloadedError: too many requests wait, or its first token is out of reach.
             EngineStoppedError: the engine was stopped or failed; later too.
         """
         stream = self._submit(request)
@@ -180,7 +183,11 @@ class AsyncEngine:
             self._check_open(self._num_waiting)
             if request.id in self._streams or request.id in self._leaving:
                 raise InvalidRequestError(f"a live request has the id {request.id!r}", "id")
+            rivals = (r for r in self._unseen if r.priority <= request.priority)
+            rows_before = sum(len(rival.prompt) for rival in rivals)
+            self._engine.check_load(request, self._load, rows_before)
             self._num_waiting += 1
+            self._unseen.append(request)
             self._streams[request.id] = stream
             self._inbox.append(request)
             self._changed.notify_all()
@@ -264,12 +271,12 @@ class AsyncEngine:
 
     def _hand_over(self, events: list[TokenEvent]) -> None:
         """Give a step's events to the loops of their streams, in one call a loop."""
-        self._stats = self._engine.stats()
+        self._stats, self._load = self._engine.stats(), self._engine.load()
         self._on_step(self._stats)
         batches: dict[asyncio.AbstractEventLoop, list[tuple[_Stream, TokenEvent]]] = {}
         with self._changed:
-            new = sum(isinstance(message, Request) for message in self._inbox)
-            self._num_waiting = self._stats.waiting_requests + new
+            self._unseen = [message for message in self._inbox if isinstance(message, Request)]
+            self._num_waiting = self._stats.waiting_requests + len(self._unseen)
             for event in events:
                 stream = self._streams.get(event.request_id)
                 if stream is None:

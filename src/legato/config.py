@@ -41,10 +41,12 @@ class EngineConfig:
             them: "off", "lookup" or "suffix" (copies from the text itself), then ",k=N" for N
             tokens a step instead of as many as pay, and ",shared=N" to remember N tokens of a
             tenant's outputs.
-        ttft_ms: time to first token of requests that bring no objective; 0 means 1 s and three
+        ttft_ms: time to first token of requests that bring no objective; 0 means 2 s and three
             times what the prompt takes on an idle machine.
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
             least 50 ms.
+        patience: a server refuses requests whose first token it predicts later than this many
+            times their objective; 0 refuses none for that reason.
     """
 
     backend: BackendName = "native"
@@ -64,6 +66,7 @@ class EngineConfig:
     speculate: str = "off"
     ttft_ms: float = 0.0
     tbt_ms: float = 0.0
+    patience: float = 4.0
 
     @property
     def kv_element(self) -> KVElement:

@@ -9,12 +9,14 @@ from collections.abc import Sequence as List
 
 import numpy as np
 
-from legato.backends.base import F32, I32, Backend
+from legato.admission import Admission
+from legato.backends.base import F32, Backend
 from legato.clock import Clock
 from legato.config import EngineConfig
 from legato.core import FinishReason, Request, TokenEvent
 from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
 from legato.errors import InvalidRequestError
+from legato.figures import StepFigures
 from legato.kvcache.cache import KVCache
 from legato.live_requests import LiveRequests
 from legato.program.program import Program
@@ -22,12 +24,13 @@ from legato.runner import Runner
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.drafts import Speculator
 from legato.scheduler.events import end_event
+from legato.scheduler.forecast import Load as Load
+from legato.scheduler.forecast import OutputLengths
 from legato.scheduler.scheduler import Scheduler
-from legato.scheduler.sequence import Sequence, make_samples
+from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import EngineStats as EngineStats
 from legato.scoring import MAX_LOGITS_BYTES, ROWS_BESIDE, RowsOf, score
 from legato.step_times import PricedStep, StepTimes, split_ns
-from legato.validate import check_context, check_request, check_token_ids
 
 _log = logging.getLogger(__name__)
 
@@ -70,12 +73,9 @@ class Engine:
         backend.allocate_kv(config.num_kv_blocks)
         self.vocab_size = program.vocab_size
         self.max_context = limit
-        self._pool_context = min(limit, self._cache.longest_sequence())
         self._backend = backend
         self._config = config
         self._clock = clock
-        self._eos_ids = eos_ids
-        self._draw_seed = draw_seed
         self._runner = Runner(
             backend, self._cache.tables, program.kv.block_size, program.vocab_size
         )
@@ -88,11 +88,20 @@ class Engine:
             meet_deadlines=config.scheduling == "deadline",
             speculator=speculator,
         )
+        self._pool_context = min(limit, self._cache.longest_sequence())
+        self._admission = Admission(
+            config,
+            self._times,
+            eos_ids,
+            draw_seed,
+            vocab_size=program.vocab_size,
+            max_context=limit,
+            pool_context=self._pool_context,
+        )
         self._live = LiveRequests()
-        self._arrivals = 0
+        self._lengths = OutputLengths()
         self._unsent: list[TokenEvent] = []
-        self._totals = {"steps": 0, "tokens": 0, "failed_steps": 0}
-        self._last_step = (0, 0, 0)
+        self._figures = StepFigures(self._times)
 
     @property
     def has_work(self) -> bool:
@@ -106,8 +115,22 @@ class Engine:
             InvalidRequestError: a field is out of range, or the prompt is too long.
             CapacityError: the prompt can never fit into the KV pool.
         """
-        check_request(request, self.vocab_size)
-        check_context(request, self.max_context, self._pool_context)
+        self._admission.check(request)
+
+    def check_load(self, request: Request, load: Load, rows_before: int = 0) -> None:
+        """OverloadedError where `load` puts the first token of `request` out of reach.
+
+        Args:
+            load: what `load` gave lately.
+            rows_before: prompt tokens of requests that came since then.
+
+        `add` does not ask for it: who calls the engine decides. Safe in any thread.
+        """
+        self._admission.check_load(request, load, rows_before, self._clock.now_ns())
+
+    def load(self) -> Load:
+        """What stands before a newcomer now."""
+        return self._scheduler.load(self._lengths.mean)
 
     def add(self, request: Request) -> None:
         """Queue `request`. Its output is capped to what context and KV pool hold.
@@ -117,9 +140,10 @@ class Engine:
         self.check(request)
         if request.id in self._live:
             raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
-        samples = self._samples(request)
+        now_ns = self._clock.now_ns()
+        samples = self._admission.samples(request, now_ns)
         try:
-            self._live.add(samples, self._clock.now_ns())
+            self._live.add(samples, now_ns)
             for sequence in samples:
                 self._scheduler.add(sequence)
         except BaseException:
@@ -146,7 +170,7 @@ class Engine:
                 self._run(batch, start_ns)
         except Exception as error:
             _log.exception("a step of %d sequences failed", len(batch.sequences))
-            self._totals["failed_steps"] += 1
+            self._figures.failed_steps += 1
             self._fail(batch.sequences or list(self._live), error)
         events, self._unsent = self._unsent, []
         return events
@@ -179,7 +203,7 @@ class Engine:
         return self._score(token_ids, self._runner.hidden, self._config.max_batch_tokens)
 
     def _score(self, token_ids: List[int], rows_of: RowsOf, most: int) -> Iterator[F32]:
-        tokens = self._scored_tokens(token_ids)
+        tokens = self._admission.scored_tokens(token_ids)
         alone = min(most, self._config.max_batch_tokens)
         beside = min(alone, ROWS_BESIDE)
         return score(tokens, self._cache, rows_of, lambda: beside if self.has_work else alone)
@@ -195,12 +219,11 @@ class Engine:
             free_blocks=pool.num_free,
             used_blocks=pool.num_used,
             cached_blocks=pool.num_cached,
-            last_step_ns=self._last_step[0],
-            step_duration_ns=self._last_step[1],
-            step_rows=self._last_step[2],
             preemptions=scheduler.num_preemptions,
             speculation=scheduler.speculation,
-            **self._totals,
+            prompt_tokens=scheduler.prompt_tokens,
+            cached_prompt_tokens=scheduler.cached_tokens,
+            **self._figures.fields(),
         )
 
     def check_integrity(self) -> None:
@@ -225,26 +248,28 @@ class Engine:
         try:
             chosen = self._runner.run(batch)
         finally:
-            self._account(batch, step, start_ns)
-        ended_ns, duration_ns, _ = self._last_step
-        self._times.observe(step, duration_ns)
-        self._commit(batch, chosen, ended_ns)
+            end_ns = self._account(batch, step, start_ns)
+        self._times.observe(step, end_ns - start_ns)
+        self._commit(batch, chosen, end_ns)
 
-    def _account(self, batch: Batch, step: PricedStep, start_ns: int) -> None:
+    def _account(self, batch: Batch, step: PricedStep, start_ns: int) -> int:
         """The step has ended, well or not: divide its time among those that took part."""
-        now_ns = self._clock.now_ns()
-        duration_ns = now_ns - start_ns
-        for sequence, share in zip(batch.sequences, split_ns(duration_ns, step.parts), strict=True):
+        end_ns = self._clock.now_ns()
+        shares = split_ns(end_ns - start_ns, step.parts)
+        for sequence, share in zip(batch.sequences, shares, strict=True):
             sequence.machine_ns += share
-        self._last_step = (now_ns, duration_ns, sum(batch.num_rows))
-        self._totals["steps"] += 1
+        self._figures.record(batch, step, start_ns, end_ns)
+        return end_ns
 
     def _commit(self, batch: Batch, chosen: list[Choices], now_ns: int) -> None:
         events = self._scheduler.commit(batch, chosen, now_ns)
-        self._totals["tokens"] += len(events)
-        for event in events:
-            if event.finish_reason is not None:
-                self._live.forget(event.request_id, event.index)
+        ended = [
+            self._live.forget(event.request_id, event.index)
+            for event in events
+            if event.finish_reason is not None
+        ]
+        self._lengths.observe(len(events), len(ended))
+        self._figures.committed(len(events), ended)
         self._unsent += events
         if self._scheduler.faults:
             self._fail_faulty()
@@ -275,29 +300,3 @@ class Engine:
     def _close(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
         self._live.forget(sequence.request.id, sequence.index)
         self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
-
-    def _samples(self, request: Request) -> list[Sequence]:
-        params, objectives = request.params, request.objectives
-        wanted = len(request.prompt) + (params.max_tokens or self.max_context)
-        own_stops = frozenset(params.stop_token_ids)
-        self._arrivals += 1
-        return make_samples(
-            request,
-            arrival=self._arrivals,
-            seed=self._draw_seed() if params.seed is None else params.seed,
-            due_ns=self._clock.now_ns() + self._times.ttft_ns(objectives, len(request.prompt)),
-            tbt_ns=self._times.tbt_ns(objectives),
-            length_limit=min(wanted, self._pool_context),
-            stop_ids=own_stops if params.ignore_eos else own_stops | self._eos_ids,
-        )
-
-    def _scored_tokens(self, token_ids: List[int]) -> I32:
-        check_token_ids(token_ids, self.vocab_size, "token_ids")
-        if len(token_ids) > self._pool_context:
-            raise InvalidRequestError(
-                f"{len(token_ids)} tokens were given to be scored; the context is "
-                f"{self._pool_context}",
-                "token_ids",
-                "context_length_exceeded",
-            )
-        return np.array(token_ids, np.int32)

@@ -52,13 +52,14 @@ class LiveRequests:
                 for sibling in sequence.siblings:
                     sibling.started_ns = now_ns
 
-    def forget(self, request_id: str, index: int) -> None:
-        """One sample has ended."""
-        left = [s for s in self._samples[request_id] if s.index != index]
-        if left:
-            self._samples[request_id] = left
-        else:
+    def forget(self, request_id: str, index: int) -> Sequence:
+        """One sample has ended; the sequence that it was."""
+        samples = self._samples[request_id]
+        gone = next(sequence for sequence in samples if sequence.index == index)
+        samples.remove(gone)
+        if not samples:
             self.discard(request_id)
+        return gone
 
     def discard(self, request_id: str) -> None:
         """Nothing of this request is live, if it ever was."""

@@ -14,13 +14,14 @@ from legato.cost.growing import GrowingStep
 from legato.cost.machine import MachineProfile
 from legato.program.ops import StepShape
 from legato.program.program import Program
+from legato.scheduler import policy
 from legato.scheduler.batch import Batch
 
 NS_PER_MS = 1_000_000
 PREFILL_STRETCH = 3
 """A prompt's default objective allows for this many times its time on an idle machine."""
 
-PREFILL_SLACK_NS = 1000 * NS_PER_MS
+PREFILL_SLACK_NS = 2000 * NS_PER_MS
 LEAST_TBT_NS = 50 * NS_PER_MS
 FULL_DEPTH = 512
 """Cached tokens of each sequence of the full step that the default objective is taken from."""
@@ -78,11 +79,42 @@ class StepTimes:
         if measured_ns > 0:
             self.correction.observe(step.raw_ns, measured_ns)
 
+    def flops(self, work: StepWork) -> float:
+        """Floating-point operations of the linears and the attention of a step."""
+        linear = work.tokens * self.cost.work.tokens.weights
+        linear += work.outputs * self.cost.work.outputs.weights
+        return 2 * linear + work.attention_flops
+
     def prefill_ns(self, tokens: int) -> int:
         """Time of a prompt of `tokens` on an idle machine, in full chunks."""
         starts = range(0, tokens, self._chunk)
         steps = (StepShape(((min(self._chunk, tokens - s), s),), 1) for s in starts)
         return self.correction.corrected_ns(sum(map(self.cost.predict_ns, steps)))
+
+    def decode_ns(self, count: int, depth: int) -> float:
+        """Time of a step in which `count` sequences of `depth` cached tokens decode."""
+        return self._decodes(count, depth).ns()
+
+    def row_ns(self, decodes: int, depth: int, tbt_ns: int) -> float:
+        """Time of one prompt row beside `decodes` streams that want a token every `tbt_ns`.
+
+        The whole step counts: what the streams take is taken from the prompt.
+        """
+        step = self._decodes(decodes, depth)
+        most = max(1, self._chunk - decodes)
+        if not decodes:
+            return step.ns_with(most, FULL_DEPTH, 1) / most
+        limit_ns = policy.step_limit_ns(tbt_ns, step.ns())
+        rows = policy.largest_chunk(
+            most, min(policy.LEAST_CHUNK, most), limit_ns, lambda n: step.ns_with(n, FULL_DEPTH, 1)
+        )
+        return step.ns_with(rows, FULL_DEPTH, 1) / rows
+
+    def _decodes(self, count: int, depth: int) -> GrowingStep:
+        step = self.plan()
+        for _ in range(count):
+            step.add(1, depth, 1)
+        return step
 
     def ttft_ns(self, objectives: Objectives, prompt: int) -> int:
         """The time to first token that a request with a prompt of that many tokens wants."""

@@ -144,7 +144,8 @@ def test_a_request_that_cannot_be_added_leaves_no_trace(monkeypatch):
 
 def test_a_request_that_the_engine_cannot_add_ends_alone(monkeypatch):
     engine, _ = make_engine()
-    monkeypatch.setattr(engine, "_samples", Breaks(engine._samples, 1, late=False))
+    samples = Breaks(engine._admission.samples, 1, late=False)
+    monkeypatch.setattr(engine._admission, "samples", samples)
     live = AsyncEngine(engine, VirtualClock(), max_waiting=8)
 
     async def main() -> list[int]:

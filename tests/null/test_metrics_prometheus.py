@@ -52,10 +52,7 @@ def test_two_registries_do_not_share_counts():
     assert samples(other)["legato_prompt_tokens_total"] == 0
 
 
-def test_steps_and_tokenless_samples():
+def test_a_sample_without_tokens_has_no_latency():
     metrics = ServerMetrics(EngineGauges)
-    metrics.observe_step(SECOND // 4)
     metrics.observe_sample(Timeline(0))
-    found = samples(metrics)
-    assert found["legato_engine_step_seconds_sum"] == 0.25
-    assert found["legato_ttft_seconds_count"] == 0
+    assert samples(metrics)["legato_ttft_seconds_count"] == 0

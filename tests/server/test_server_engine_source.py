@@ -17,6 +17,42 @@ def test_a_step_is_observed_once_and_an_empty_turn_never():
     assert "legato_engine_step_seconds_sum 1.0" in text
 
 
+def test_totals_of_the_engine_become_counters_of_what_each_step_added():
+    metrics = ServerMetrics(EngineGauges)
+    observe = StepObserver(metrics)
+    common = {"step_duration_ns": 10**9, "step_flops": 5e9, "peak_flops": 2e10, "step_rows": 12}
+    common |= {"step_bytes": 4e9, "peak_bandwidth": 8e9, "step_decode_rows": 3}
+    observe(EngineStats(steps=1, preemptions=2, prompt_tokens=30, deadlines_met=4, **common))
+    observe(
+        EngineStats(
+            steps=2,
+            preemptions=5,
+            prompt_tokens=80,
+            cached_prompt_tokens=20,
+            deadlines_met=9,
+            deadlines_missed=1,
+            fluidity=(1.0, 0.8),
+            prediction_error=0.07,
+            **common,
+        )
+    )
+    lines = metrics.render().decode().splitlines()
+    for line in (
+        "legato_preemptions_total 5.0",
+        'legato_prefix_tokens_total{source="cache"} 20.0',
+        'legato_prefix_tokens_total{source="computed"} 60.0',
+        'legato_deadlines_total{outcome="met"} 9.0',
+        'legato_deadlines_total{outcome="missed"} 1.0',
+        'legato_engine_rows_total{kind="prompt"} 18.0',
+        'legato_engine_rows_total{kind="decode"} 6.0',
+        "legato_fluidity_index_count 2.0",
+        "legato_engine_mfu 0.25",
+        "legato_engine_mbu 0.5",
+        "legato_step_prediction_error 0.07",
+    ):
+        assert line in lines, line
+
+
 def test_the_engines_figures_become_status_and_gauges():
     engine = EngineStats(
         running=3, waiting=9, waiting_requests=2, free_blocks=5, used_blocks=4, cached_blocks=1

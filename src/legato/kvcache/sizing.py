@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def check_sizes(config: EngineConfig) -> None:
     """Raise InvalidRequestError naming a size in `config` that no engine can have."""
     least = {"max_batch_tokens": 1, "max_sequences": 1, "max_waiting": 1, "block_size": 16}
-    zeros = ("max_context", "num_kv_blocks", "kv_memory", "ttft_ms", "tbt_ms")
+    zeros = ("max_context", "num_kv_blocks", "kv_memory", "ttft_ms", "tbt_ms", "patience")
     least |= dict.fromkeys(zeros, 0)
     for name, bound in least.items():
         value = getattr(config, name)

@@ -16,11 +16,11 @@ from prometheus_client.registry import Collector
 
 from legato.metrics import latency
 from legato.metrics.latency import NS_PER_SECOND
+from legato.metrics.steps import StepMetrics
 from legato.metrics.timeline import Timeline
 
 TTFT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 TBT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 5)
-STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 TOTAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -74,13 +74,19 @@ _GAUGES = {
     "blocks_used": ("legato_kv_blocks_used", "KV blocks held by live sequences."),
     "blocks_cached": ("legato_kv_blocks_cached", "KV blocks kept only for prefix reuse."),
     "blocks_total": ("legato_kv_blocks", "KV blocks in the pool."),
-    "last_step_age_s": ("legato_engine_step_age_seconds", "Since the last engine step ended."),
+    "last_step_age_s": (
+        "legato_engine_step_age_seconds",
+        "Time without a step although there is work.",
+    ),
     "oldest_waiting_s": ("legato_oldest_waiting_seconds", "Age of the oldest waiting request."),
 }
 
 
 class ServerMetrics:
-    """Counters and histograms of one app, and gauges read from the engine at each scrape."""
+    """Counters and histograms of one app, and gauges read from the engine at each scrape.
+
+    `steps` takes what the engine tells of each of its steps.
+    """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -98,7 +104,7 @@ class ServerMetrics:
         self._ttft = _histogram(registry, "legato_ttft", "Time to first token", TTFT_BUCKETS)
         self._tbt = _histogram(registry, "legato_tbt", "Time between tokens", TBT_BUCKETS)
         self._total = _histogram(registry, "legato_e2e", "Arrival to last token", TOTAL_BUCKETS)
-        self._step = _histogram(registry, "legato_engine_step", "An engine step", STEP_BUCKETS)
+        self.steps = StepMetrics(registry)
 
     def count_call(self, endpoint: Endpoint, outcome: Outcome) -> None:
         """One HTTP call ended."""
@@ -128,10 +134,6 @@ class ServerMetrics:
         self._total.observe(latency.total_ns(timeline) / NS_PER_SECOND)
         for gap in latency.tbt_ns(timeline):
             self._tbt.observe(gap / NS_PER_SECOND)
-
-    def observe_step(self, duration_ns: int) -> None:
-        """The engine finished a step."""
-        self._step.observe(duration_ns / NS_PER_SECOND)
 
     def render(self) -> bytes:
         """The text exposition format, UTF-8."""

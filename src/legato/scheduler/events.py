@@ -19,6 +19,7 @@ def append_choice(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEven
     if token == NO_TOKEN:
         return end_event(sequence, time_ns, FinishReason.ERROR, sequence.fault or NO_TOKEN_MESSAGE)
     sequence.append(token)
+    sequence.score(time_ns)
     sequence.due_ns = policy.next_due_ns(sequence.due_ns, time_ns, sequence.tbt_ns)
     reason = policy.finish_reason(sequence, token)
     if sequence.matcher is not None and reason is None:

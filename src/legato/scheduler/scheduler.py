@@ -22,6 +22,7 @@ from legato.scheduler import policy
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.budget import UNLIMITED, StepBudget, StepPlan
 from legato.scheduler.drafts import Speculator, draft_limit, take_choices
+from legato.scheduler.forecast import Load, load_of
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
 
@@ -34,6 +35,8 @@ Copies = list[tuple[int, int]]
 
 class Scheduler:
     """Waiting and running sequences, both in order of rank.
+
+    Of the prompts that began so far, `cached_tokens` of all `prompt_tokens` were in the cache.
 
     What goes wrong with one sequence is noted in `faults` and ends nothing else; whoever drives
     the scheduler takes the sequences in `faults` out with `drop` before the next call.
@@ -58,6 +61,7 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.num_preemptions = 0
+        self.prompt_tokens = self.cached_tokens = 0
         self.faults: list[Fault] = []
         self._max_batch_tokens = max_batch_tokens
         self._max_running = min(max_sequences, max_batch_tokens)
@@ -91,7 +95,7 @@ class Scheduler:
         rows: Rows = {}
         copies: Copies = []
         self._plan_decodes(rows)
-        prefills = self.waiting or len(rows) < len(self.running)
+        prefills = len(rows) < len(self.running) or self._may_enter()
         if prefills or (self._speculator and rows):
             decodes = list(rows)
             budget = self._budget(rows, now_ns)
@@ -124,6 +128,17 @@ class Scheduler:
     def speculation(self) -> SpeculationFigures:
         """What became of drafts."""
         return self._speculator.figures if self._speculator else SpeculationFigures()
+
+    def load(self, mean_output: float | None) -> Load:
+        """What stands before a newcomer, if outputs have `mean_output` tokens on average."""
+        computed = self.prompt_tokens - self.cached_tokens
+        return load_of(
+            self.running,
+            self.waiting,
+            slots=self._max_running,
+            mean_output=mean_output,
+            miss_share=computed / self.prompt_tokens if self.prompt_tokens else 1.0,
+        )
 
     def check_integrity(self) -> None:
         """AssertionError unless those that run, and only those, have a table of the cache."""
@@ -264,6 +279,8 @@ class Scheduler:
         sequence.num_computed = len(hit.nodes) * self.cache.block_size
         if sequence.cached_tokens is None:
             sequence.cached_tokens = sequence.num_computed
+            self.prompt_tokens += sequence.num_prompt
+            self.cached_tokens += sequence.num_computed
         return True
 
     def _fork(self, sequence: Sequence, copies: Copies) -> bool:

@@ -34,6 +34,8 @@ class Sequence:
         cached_tokens: prompt tokens that came from the prefix cache; None before it ever ran.
         started_ns: when the first step that computed its request began.
         machine_ns: its shares of the steps that it took part in.
+        grid_ns: when its next token is due on the grid of the fluidity-index.
+        deadlines, missed_deadlines: of its tokens so far; a late token may miss several.
         digests: chain hashes of its full blocks, as far as they were looked up.
         last_token: the newest of its tokens.
         draft: guesses of its next tokens that the step under way verifies.
@@ -59,6 +61,9 @@ class Sequence:
     cached_tokens: int | None = None
     started_ns: int | None = None
     machine_ns: int = 0
+    deadlines: int = 0
+    missed_deadlines: int = 0
+    grid_ns: int = field(init=False)
     digests: list[bytes] = field(default_factory=list)
     draft: List[int] = ()
     matcher: Matcher | None = None
@@ -68,6 +73,7 @@ class Sequence:
     def __post_init__(self) -> None:
         self.num_prompt = self.num_tokens = len(self.request.prompt)
         self.last_token = self.request.prompt[-1]
+        self.grid_ns = self.due_ns
         self._buffer = np.array(self.request.prompt, np.int32)
 
     @property
@@ -90,6 +96,15 @@ class Sequence:
     def num_pending(self) -> int:
         """Tokens whose keys and values are still to be computed, at least one."""
         return self.num_tokens - self.num_computed
+
+    def score(self, time_ns: int) -> None:
+        """A token came at `time_ns`: count the deadlines that it met or missed (the
+        fluidity-index of Agrawal et al. 2024, arXiv 2407.07000)."""
+        late_ns = time_ns - self.grid_ns
+        missed = late_ns // self.tbt_ns + 1 if late_ns > 0 else 0
+        self.deadlines += missed or 1
+        self.missed_deadlines += missed
+        self.grid_ns = max(self.grid_ns, time_ns) + self.tbt_ns
 
     def append(self, token: int) -> None:
         """Add a generated token."""

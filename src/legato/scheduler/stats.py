@@ -54,7 +54,17 @@ class EngineStats:
         free_blocks, used_blocks, cached_blocks: the KV pool; together all of it.
         last_step_ns: when the last step ended; 0 before the first.
         step_duration_ns, step_rows: time and token rows of the last step.
+        step_predicted_ns: what it should have taken, with the correction.
+        step_decode_rows, step_draft_rows: of its rows; the others are of prompts.
+        step_sequences: how many took part in it.
+        step_flops, step_bytes: its work, from the op table.
+        fluidity: fluidity-index of each sample that ended with it.
         steps, tokens, preemptions, failed_steps: totals since the start.
+        deadlines_met, deadlines_missed: of samples that ended, since the start.
+        prompt_tokens, cached_prompt_tokens: of prompts that began, and of them from the cache.
+        prediction_error: running mean of |predicted / measured - 1| of step times.
+        prediction_factor: the correction that predictions have now.
+        peak_flops, peak_bandwidth: the machine's ceilings, per second.
         speculation: what became of drafts; zeros without speculation.
     """
 
@@ -68,8 +78,23 @@ class EngineStats:
     last_step_ns: int = 0
     step_duration_ns: int = 0
     step_rows: int = 0
+    step_predicted_ns: int = 0
+    step_decode_rows: int = 0
+    step_draft_rows: int = 0
+    step_sequences: int = 0
+    step_flops: float = 0.0
+    step_bytes: float = 0.0
+    fluidity: tuple[float, ...] = ()
     steps: int = 0
     tokens: int = 0
     preemptions: int = 0
     failed_steps: int = 0
+    deadlines_met: int = 0
+    deadlines_missed: int = 0
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    prediction_error: float = 0.0
+    prediction_factor: float = 1.0
+    peak_flops: float = 0.0
+    peak_bandwidth: float = 0.0
     speculation: SpeculationFigures = SpeculationFigures()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from legato.async_engine import RETRY_AFTER_S, AsyncEngine, LiveStats
+from legato.async_engine import RETRY_AFTER_S, AsyncEngine, EngineStats, LiveStats
 from legato.core import Request, TokenEvent, TokenLogprobs
 from legato.engine_jobs import Job
 from legato.errors import CapacityError, OverloadedError
 from legato.metrics.prometheus import EngineGauges, ServerMetrics
+from legato.metrics.steps import StepSample
 from legato.server.service import SourceStatus
 from legato.server.text_scores import F32, Pooling, pooled, token_logprobs
 
@@ -66,29 +67,38 @@ def _gauges(stats: LiveStats) -> EngineGauges:
     )
 
 
-class StepStats(Protocol):
-    """What is read from the engine's figures after a step."""
-
-    @property
-    def steps(self) -> int:
-        """Steps since the start."""
-        ...
-
-    @property
-    def step_duration_ns(self) -> int:
-        """Duration of the last one."""
-        ...
-
-
 class StepObserver:
-    """Puts the duration of every engine step into the metrics."""
+    """Puts every engine step into the metrics."""
 
     def __init__(self, metrics: ServerMetrics) -> None:
         self._metrics = metrics
-        self._steps = 0
+        self._before = EngineStats()
 
-    def __call__(self, stats: StepStats) -> None:
+    def __call__(self, stats: EngineStats) -> None:
         """What the engine reports after a turn; one without a batch is no step."""
-        if stats.steps != self._steps:
-            self._steps = stats.steps
-            self._metrics.observe_step(stats.step_duration_ns)
+        before, self._before = self._before, stats
+        if stats.steps != before.steps:
+            self._metrics.steps.observe(_step_sample(before, stats))
+
+
+def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
+    return StepSample(
+        duration_ns=now.step_duration_ns,
+        predicted_ns=now.step_predicted_ns,
+        decode_rows=now.step_decode_rows,
+        draft_rows=now.step_draft_rows,
+        prompt_rows=now.step_rows - now.step_decode_rows - now.step_draft_rows,
+        sequences=now.step_sequences,
+        flops=now.step_flops,
+        bytes=now.step_bytes,
+        peak_flops=now.peak_flops,
+        peak_bandwidth=now.peak_bandwidth,
+        error=now.prediction_error,
+        factor=now.prediction_factor,
+        fluidity=now.fluidity,
+        deadlines_met=now.deadlines_met - before.deadlines_met,
+        deadlines_missed=now.deadlines_missed - before.deadlines_missed,
+        preemptions=now.preemptions - before.preemptions,
+        prompt_tokens=now.prompt_tokens - before.prompt_tokens,
+        cached_tokens=now.cached_prompt_tokens - before.cached_prompt_tokens,
+    )

@@ -26,8 +26,7 @@ def health(status: SourceStatus, settings: ServerSettings) -> tuple[int, dict[st
 def _verdict(status: SourceStatus, stall_after: float) -> str:
     if not status.alive:
         return "stopped"
-    busy = status.gauges.running or status.gauges.waiting
-    return "stalled" if busy and status.gauges.last_step_age_s > stall_after else "ok"
+    return "stalled" if status.gauges.last_step_age_s > stall_after else "ok"
 
 
 def ready(service: Service, lifecycle: Lifecycle) -> tuple[int, dict[str, Any]]:

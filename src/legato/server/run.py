@@ -33,6 +33,7 @@ from legato.server.log import configure_logging
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 from legato.server.tracing import call_observers
+from legato.server.watchdog import Watchdog
 from legato.tools.dialect import style_of
 
 STOP_TIMEOUT = 2  # seconds for the engine's last step, and again for the last error events
@@ -65,7 +66,9 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
             on_step=StepObserver(metrics),
         )
         source = EngineSource(engine)
+        watchdog = Watchdog(lambda: engine.stats().last_step_age_s, settings.stall_after)
         engine.start()
+        watchdog.start()
         try:
             lifecycle = Lifecycle()
             service = _service(model, assembled, source, engine.max_context, settings)
@@ -74,6 +77,7 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
             )
             GracefulServer(app, engine, lifecycle, settings).run(sockets=[listener])
         finally:
+            watchdog.stop()
             engine.stop(STOP_TIMEOUT)
 
 

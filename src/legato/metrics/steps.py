@@ -1,0 +1,113 @@
+"""What the engine's steps are to Prometheus: times, batches, work, deadlines. Labels are fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+NS_PER_SECOND = 1e9
+STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+SEQUENCE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+FLUIDITY_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSample:
+    """One step, and what changed with it. Times in ns, rates per second.
+
+    Attributes:
+        duration_ns, predicted_ns: what it took, and what it should have taken.
+        decode_rows, draft_rows, prompt_rows, sequences: the batch.
+        flops, bytes: its work; peak_flops, peak_bandwidth: the machine's ceilings.
+        error, factor: running error of predictions, and the correction that they have.
+        fluidity: fluidity-index of every sample that ended.
+        deadlines_met, deadlines_missed, preemptions: since the step before.
+        prompt_tokens, cached_tokens: of the prompts that began since the step before.
+    """
+
+    duration_ns: int
+    predicted_ns: int
+    decode_rows: int
+    draft_rows: int
+    prompt_rows: int
+    sequences: int
+    flops: float
+    bytes: float
+    peak_flops: float
+    peak_bandwidth: float
+    error: float
+    factor: float
+    fluidity: Sequence[float]
+    deadlines_met: int
+    deadlines_missed: int
+    preemptions: int
+    prompt_tokens: int
+    cached_tokens: int
+
+    def share_of(self, amount: float, peak: float) -> float:
+        """`amount` a step as a share of what the machine could do in its time."""
+        seconds = self.duration_ns / NS_PER_SECOND
+        return amount / (peak * seconds) if peak and seconds else 0.0
+
+
+class StepMetrics:
+    """Histograms, counters and gauges of one engine."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(f"legato_{name}", text, buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"legato_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"legato_{name}", text, registry=registry)
+
+        self._step = histogram("engine_step_seconds", "An engine step, seconds.", STEP_BUCKETS)
+        self._predicted = histogram(
+            "engine_step_predicted_seconds", "What a step should take, seconds.", STEP_BUCKETS
+        )
+        self._sequences = histogram(
+            "engine_step_sequences", "Sequences in a step.", SEQUENCE_BUCKETS
+        )
+        self._fluidity = histogram(
+            "fluidity_index", "Fluidity-index of a finished sample.", FLUIDITY_BUCKETS
+        )
+        self._rows = counter("engine_rows", "Token rows computed.", "kind")
+        self._deadlines = counter("deadlines", "Token deadlines of finished samples.", "outcome")
+        self._preemptions = counter("preemptions", "Sequences that gave their blocks back.")
+        self._prompts = counter("prefix_tokens", "Tokens of prompts that began.", "source")
+        self._flops = counter("engine_flops", "FLOPs computed.")
+        self._bytes = counter("engine_bytes", "Bytes of weights, keys and values moved.")
+        self._error = gauge("step_prediction_error", "Running mean of |predicted/measured-1|.")
+        self._factor = gauge("step_prediction_factor", "Correction of predicted step times.")
+        self._mfu = gauge("engine_mfu", "FLOPs of the last step over the machine's peak.")
+        self._mbu = gauge("engine_mbu", "Bytes of the last step over the machine's peak.")
+
+    def observe(self, step: StepSample) -> None:
+        """The engine finished a step."""
+        self._step.observe(step.duration_ns / NS_PER_SECOND)
+        self._predicted.observe(step.predicted_ns / NS_PER_SECOND)
+        self._sequences.observe(step.sequences)
+        self._count(self._rows, decode=step.decode_rows, draft=step.draft_rows)
+        self._count(self._rows, prompt=step.prompt_rows)
+        self._count(self._deadlines, met=step.deadlines_met, missed=step.deadlines_missed)
+        computed = step.prompt_tokens - step.cached_tokens
+        self._count(self._prompts, cache=step.cached_tokens, computed=computed)
+        self._preemptions.inc(step.preemptions)
+        self._flops.inc(step.flops)
+        self._bytes.inc(step.bytes)
+        self._error.set(step.error)
+        self._factor.set(step.factor)
+        self._mfu.set(step.share_of(step.flops, step.peak_flops))
+        self._mbu.set(step.share_of(step.bytes, step.peak_bandwidth))
+        for index in step.fluidity:
+            self._fluidity.observe(index)
+
+    @staticmethod
+    def _count(counter: Counter, **amounts: int) -> None:
+        for label, amount in amounts.items():
+            if amount:
+                counter.labels(label).inc(amount)

@@ -1,0 +1,138 @@
+"""When a request that comes now would get its first token: pure functions of the load."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence as List
+from dataclasses import dataclass
+from typing import Protocol
+
+from legato.scheduler.sequence import Sequence
+
+MEMORY = 0.98
+"""Weight of all earlier ends beside a new one, in the mean length of outputs."""
+
+Urgency = tuple[int, int]
+"""(priority, time the first token is due): the order of those who wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What stands before a newcomer, at one moment between two steps.
+
+    Attributes:
+        slots: most sequences that run.
+        running: (priority, tokens it may still generate) of each running sequence.
+        depth: cached tokens of the running sequences, on average.
+        tbt_ns: the smallest time between tokens that one of them wants.
+        queue: (urgency, rows to compute, whether it still needs a slot) of those that have
+            prompt tokens to compute, most urgent first.
+        mean_output: how many tokens a sequence generates on average; None while none has ended.
+    """
+
+    slots: int
+    running: tuple[tuple[int, int], ...] = ()
+    depth: int = 0
+    tbt_ns: int = 0
+    queue: tuple[tuple[Urgency, int, bool], ...] = ()
+    mean_output: float | None = None
+
+
+class LoadTimes(Protocol):
+    """Predicted times under a load."""
+
+    def decode_ns(self, count: int, depth: int) -> float:
+        """Of a step in which `count` sequences of `depth` cached tokens decode."""
+        ...
+
+    def row_ns(self, decodes: int, depth: int, tbt_ns: int) -> float:
+        """Of one prompt row, beside that many decodes whose deadlines are kept."""
+        ...
+
+
+def first_token_ns(load: Load, urgency: Urgency, rows: int, times: LoadTimes) -> float:
+    """Time until a prompt of `rows` tokens that comes now has its first token.
+
+    It waits until the more urgent prompts are computed and, where all slots are taken, until
+    enough sequences have ended. What arrives later and is more urgent is not foreseen.
+    """
+    ahead = load.queue[: bisect_right(load.queue, urgency, key=lambda entry: entry[0])]
+    rivals = sorted(tokens for priority, tokens in load.running if priority <= urgency[0])
+    decodes = len(load.running)
+    row_ns = times.row_ns(decodes, load.depth, load.tbt_ns)
+    rows_ahead = sum(count for _, count, _ in ahead)
+    missing = len(rivals) + sum(needs_slot for _, _, needs_slot in ahead) + 1 - load.slots
+    wait_ns = rows_ahead * row_ns
+    if missing > 0:
+        steps = steps_until_free(missing, rivals, load.mean_output)
+        wait_ns += steps * times.decode_ns(decodes, load.depth)
+    return wait_ns + rows * row_ns
+
+
+def steps_until_free(count: int, remaining: List[int], mean_output: float | None) -> float:
+    """Steps until `count` slots have become free, of sequences that may still generate `remaining`
+    tokens, ascending.
+
+    None of them goes on beyond its limit. Where outputs are known to end after `mean_output`
+    tokens on average, whatever they have behind them, one of n ends every mean / n steps.
+    """
+    if not remaining:
+        return 0.0
+    rounds, place = divmod(count - 1, len(remaining))
+    limit = rounds * remaining[-1] + remaining[place]
+    if mean_output is None:
+        return float(limit)
+    return min(float(limit), count * mean_output / len(remaining))
+
+
+class OutputLengths:
+    """The mean length of outputs, those in progress included: tokens made for each end.
+
+    For lengths that are geometrically distributed this is the most likely mean, given that some
+    have not ended yet. Ends long ago are forgotten slowly.
+    """
+
+    def __init__(self) -> None:
+        self._tokens = self._ends = 0.0
+
+    @property
+    def mean(self) -> float | None:
+        """Tokens an output has on average; None before the first end."""
+        return self._tokens / self._ends if self._ends else None
+
+    def observe(self, tokens: int, ends: int) -> None:
+        """A step made `tokens` tokens, and that many outputs ended."""
+        self._tokens += tokens
+        for _ in range(ends):
+            self._ends = MEMORY * self._ends + 1
+            self._tokens *= MEMORY
+
+
+def load_of(
+    running: List[Sequence],
+    waiting: List[Sequence],
+    *,
+    slots: int,
+    mean_output: float | None,
+    miss_share: float,
+) -> Load:
+    """The load that these sequences are.
+
+    `miss_share` of the tokens of prompts that wait will have to be computed, the rest comes from
+    the prefix cache.
+    """
+    queue = [((s.rank[0], s.rank[1]), s.num_pending, False) for s in running if s.num_pending > 1]
+    queue += [
+        ((s.rank[0], s.rank[1]), round(miss_share * s.num_pending), True)
+        for s in waiting
+        if s.index == 0 or s.num_output  # siblings share the prompt
+    ]
+    cached = sum(s.num_computed for s in running)
+    return Load(
+        slots=slots,
+        running=tuple((s.rank[0], s.length_limit - s.num_tokens) for s in running),
+        depth=cached // max(1, len(running)),
+        tbt_ns=min((s.tbt_ns for s in running), default=0),
+        queue=tuple(sorted(queue)),
+        mean_output=mean_output,
+    )
