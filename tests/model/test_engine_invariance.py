@@ -4,6 +4,8 @@ to the bit whatever runs beside it and however it is cut, on tiny models and eve
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from legato.backends.registry import create_backend
@@ -125,6 +127,24 @@ def test_preemption_changes_nothing(family, backend):
     )
     if family == "llama":
         assert engine.stats().preemptions > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_being_stopped_for_better_priorities_changes_nothing(family, backend):
+    requests = [replace(make_request(n, max_tokens=20), priority=-n) for n in range(6)]
+    engine = make_engine(family, backend=backend, max_sequences=2)
+    outputs: dict[str, list[TokenEvent]] = {}
+    coming = list(requests)
+    while coming or engine.has_work:
+        if coming:
+            engine.add(coming.pop(0))
+        for _ in range(3):
+            for event in engine.step():
+                outputs.setdefault(event.request_id, []).append(event)
+    assert engine.stats().preemptions > 0
+    solo = make_engine(family, backend=backend, prefix_cache=False)
+    for request in requests[::2]:
+        assert bits(outputs[request.id]) == bits(generate(solo, [request])[request.id])
 
 
 def test_forked_samples_equal_samples_run_one_by_one(backend):

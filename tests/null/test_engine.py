@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fake_backend import (
     EOS,
@@ -13,7 +15,7 @@ from fake_backend import (
     tokens_of,
 )
 
-from legato.core import FinishReason
+from legato.core import FinishReason, Objectives
 from legato.errors import CapacityError, InvalidRequestError
 
 WINDOWS = [(None,), (24,), (None, 24, 24), (40, None)]
@@ -332,3 +334,25 @@ def test_the_first_event_tells_when_the_engine_began_with_a_request():
     outputs = finish_all(engine, *(make_request(name, max_tokens=3) for name in "ab"))
     assert [event.started_ns for event in outputs["a", 0]] == [0, None, None]
     assert [event.started_ns for event in outputs["b", 0]] == [30, None, None]
+
+
+@pytest.mark.parametrize("windows", WINDOWS)
+def test_priorities_and_deadlines_change_who_runs_but_no_token(windows):
+    requests = [
+        replace(request, priority=-(i % 4), objectives=Objectives(ttft_ns=1 + 7 * i % 5, tbt_ns=1))
+        for i, request in enumerate(crowd(12))
+    ]
+    engine, backend = make_engine(windows, max_sequences=3, max_batch_tokens=40)
+    backend.fault = lambda run: engine._clock.advance(1000)
+    outputs: dict = {}
+    coming = list(requests)
+    while coming or engine.has_work:
+        if coming:
+            engine.add(coming.pop(0))
+        for event in engine.step():
+            outputs.setdefault(event.request_id, []).append(event)
+        engine.check_integrity()
+    assert engine.stats().preemptions > 0
+    for request in requests:
+        expected = alone(request, windows)[request.id, 0]
+        assert summary(outputs[request.id]) == summary(expected)
