@@ -1,6 +1,6 @@
 """What HTTP costs: the same requests in process and through a server, in turns, in one run.
 
-    python benchmarks/http.py [--model MODEL] [--streams 32] [--tokens 64] [--rounds 3]
+    python benchmarks/http_cost.py [--model MODEL] [--streams 32] [--tokens 64] [--rounds 3]
 
 Throughput: `streams` streams at once, all tokens over the time until the last one; the server is
 a process of its own, and the client that reads the streams runs on the same machine. Time to first
