@@ -6,7 +6,7 @@ All arithmetic is float32 in ggml's order, so that results are equal to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,6 @@ def dequantize(tensor: Tensor) -> F32:
     """All of `tensor` as a new f32 array of `tensor.shape`."""
     row_bytes = tensor.format.row_bytes(tensor.shape[-1])
     return _dequantize(tensor.data.reshape(-1, row_bytes), tensor.format).reshape(tensor.shape)
-
-
-def dequantize_rows(tensor: Tensor, rows: Sequence[int] | npt.NDArray[np.integer]) -> F32:
-    """Rows of a matrix: f32 [len(rows), columns]. IndexError where a row is out of range."""
-    count, columns = tensor.shape
-    data = tensor.data.reshape(count, tensor.format.row_bytes(columns))
-    return _dequantize(data[np.asarray(rows, dtype=np.int64)], tensor.format)
 
 
 def _dequantize(rows: Bytes, weight_format: WeightFormat) -> F32:

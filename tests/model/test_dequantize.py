@@ -6,7 +6,7 @@ import gguf
 import numpy as np
 import pytest
 
-from legato.dequantize import dequantize, dequantize_rows
+from legato.dequantize import dequantize
 from legato.tensor import Tensor, WeightFormat
 
 ROWS, COLUMNS = 7, 512
@@ -53,13 +53,6 @@ def test_equals_ggml_to_the_bit(weight_format):
     np.testing.assert_array_equal(values.view(np.uint32), oracle(tensor).view(np.uint32))
 
 
-@pytest.mark.parametrize("weight_format", WeightFormat)
-def test_rows_equal_those_of_the_whole(weight_format):
-    tensor = random_tensor(weight_format)
-    picked = dequantize_rows(tensor, [5, 0, 5])
-    np.testing.assert_array_equal(picked, dequantize(tensor)[[5, 0, 5]])
-
-
 def test_large_tensors_are_taken_in_parts_without_a_seam():
     tensor = random_tensor(WeightFormat.Q8_0, rows=1100)  # 17,600 blocks
     np.testing.assert_array_equal(dequantize(tensor), oracle(tensor))
@@ -76,7 +69,3 @@ def test_infinite_scales_pass_through_without_a_warning():
     data[:2] = np.array([np.inf], np.float16).view(np.uint8)
     data[2:] = 0x88  # quant 8 stands for 0, and inf * 0 is NaN
     assert np.isnan(dequantize(Tensor("w", (1, 32), WeightFormat.Q4_0, data))).all()
-
-
-def test_no_rows_give_an_empty_matrix():
-    assert dequantize_rows(random_tensor(WeightFormat.Q4_K), []).shape == (0, COLUMNS)
