@@ -242,18 +242,25 @@ def print_table(runs: list[Document]) -> None:
     )  # fmt: skip
     for run in runs:
         figures = run["figures"]
-        fluid, requests = counted(run)
-        bounds = figures["fluid_interval"]
         table.add_row(
             run["endpoint"].split("/")[2],
             f"{run['rate']:g}",
-            f"{fluid / requests:.2f} [{bounds['low']:.2f}, {bounds['high']:.2f}]",
+            fluid_share(run),
             str(figures["failed"]),
             spread(figures["ttft_s"], "p50", "p99"),
             spread(figures["tbt_s"], "p99", "max"),
             f"{figures['output_tokens_per_s']:.0f}",
         )
     Console(width=120).print(table)
+
+
+def fluid_share(run: Document) -> str:
+    """The share of fluid requests with its bounds; a run so short may have had none."""
+    fluid, requests = counted(run)
+    bounds = run["figures"]["fluid_interval"]
+    if bounds is None:
+        return "-"
+    return f"{fluid / requests:.2f} [{bounds['low']:.2f}, {bounds['high']:.2f}]"
 
 
 def spread(distribution: Document | None, *quantiles: str) -> str:
