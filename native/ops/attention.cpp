@@ -10,7 +10,7 @@
 namespace legato {
 namespace {
 
-// A tile is split over units where its sequence alone would not give this many of them.
+// A tile whose unit would be more than this share of all the work is split over several.
 constexpr int32_t kEnoughUnits = 16;
 
 bool multiplies_bf16(Simd simd, KVType type) {
@@ -67,32 +67,34 @@ AttentionTile make_tile(const AttentionCall& call, int32_t sequence, int32_t fir
   return tile;
 }
 
-void add_tile(const AttentionCall& call, AttentionTile tile, bool few, AttentionPlan& plan) {
-  const int32_t kv_heads = call.kv.kv_heads;
-  tile.split = few && tile.splits > 1;
-  tile.first_unit = plan.units;
-  tile.first_merge = plan.merges;
-  tile.partials = plan.scratch_bytes;
-  plan.units += kv_heads * (tile.split ? tile.splits : 1);
-  if (tile.split) {
-    plan.merges += kv_heads;
-    plan.scratch_bytes += static_cast<int64_t>(tile.splits) * tile.rows * call.heads *
-                          partial_floats(call.kv.head_dim) * static_cast<int64_t>(sizeof(float));
-  }
-  plan.tiles.push_back(tile);
-}
-
 // The longest tiles come first: what is left at the end is short.
-void add_sequence(const AttentionCall& call, int32_t sequence, AttentionPlan& plan) {
+void add_tiles(const AttentionCall& call, int32_t sequence, AttentionPlan& plan) {
   const int32_t start = call.batch.query_starts[sequence];
   const int32_t rows = call.batch.query_starts[sequence + 1] - start;
   const int32_t step = rows_at_once(call.heads / call.kv.kv_heads);
-  const int32_t tiles = (rows + step - 1) / step;
-  const bool few = tiles * call.kv.kv_heads < kEnoughUnits;
-  for (int32_t i = tiles - 1; i >= 0; --i) {
+  for (int32_t i = (rows + step - 1) / step - 1; i >= 0; --i) {
     const int32_t tile_rows = std::min(step, rows - i * step);
-    add_tile(call, make_tile(call, sequence, start + i * step, tile_rows), few, plan);
+    plan.tiles.push_back(make_tile(call, sequence, start + i * step, tile_rows));
   }
+}
+
+// About what a unit of all splits takes: a row is little beside the keys that it shares.
+int64_t work_of(const AttentionTile& tile) {
+  constexpr int64_t kRowsOfReading = 3;
+  return int64_t{tile.splits} * (tile.rows + kRowsOfReading);
+}
+
+void number_units(const AttentionCall& call, AttentionTile& tile, bool split, AttentionPlan& plan) {
+  const int32_t kv_heads = call.kv.kv_heads;
+  tile.split = split;
+  tile.first_unit = plan.units;
+  tile.first_merge = plan.merges;
+  tile.partials = plan.scratch_bytes;
+  plan.units += kv_heads * (split ? tile.splits : 1);
+  if (!split) return;
+  plan.merges += kv_heads;
+  plan.scratch_bytes += static_cast<int64_t>(tile.splits) * tile.rows * call.heads *
+                        partial_floats(call.kv.head_dim) * static_cast<int64_t>(sizeof(float));
 }
 
 // The last tile whose first unit (or merge) is not above `index`.
@@ -134,7 +136,12 @@ AttentionPlan plan_attention(const AttentionCall& call) {
   const int32_t total = call.batch.query_starts[call.batch.sequences];
   const int32_t step = rows_at_once(call.heads / call.kv.kv_heads);
   plan.tiles.reserve(static_cast<size_t>(call.batch.sequences + total / step));
-  for (int32_t s = 0; s < call.batch.sequences; ++s) add_sequence(call, s, plan);
+  for (int32_t s = 0; s < call.batch.sequences; ++s) add_tiles(call, s, plan);
+  int64_t work = 0;
+  for (const AttentionTile& tile : plan.tiles) work += work_of(tile) * call.kv.kv_heads;
+  for (AttentionTile& tile : plan.tiles) {
+    number_units(call, tile, tile.splits > 1 && work_of(tile) > work / kEnoughUnits, plan);
+  }
   return plan;
 }
 

@@ -153,6 +153,8 @@ void for_row_blocks(int32_t queries, const Action& action) {
   if (rest == 2) action.template operator()<2>(row);
   if constexpr (kRows > 3) {
     if (rest == 3) action.template operator()<3>(row);
+  }
+  if constexpr (kRows > 4) {
     if (rest == 4) action.template operator()<4>(row);
     if (rest == 5) action.template operator()<5>(row);
   }

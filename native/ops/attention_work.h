@@ -11,7 +11,7 @@ namespace {
 #if defined(LEGATO_VECTOR_AVX512)
 constexpr int kRows = 6;
 #elif defined(LEGATO_VECTOR_AVX2)
-constexpr int kRows = 6;
+constexpr int kRows = 4;
 #else
 constexpr int kRows = 3;
 #endif
