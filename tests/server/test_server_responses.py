@@ -114,7 +114,7 @@ def test_a_failure_in_a_stream_is_its_last_event(source, client):
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"include": ["file_search_call.results"]}, "include[0]"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format.type"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"stream_options": {}}, "stream_options"),
         ({"stream": True, "stream_options": {"x": True}}, "stream_options.x"),

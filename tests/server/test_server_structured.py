@@ -187,6 +187,37 @@ def test_the_openai_client_sends_vllms_names(api):
     assert answer.choices[0].text in set(Mood)
 
 
+def test_responses_have_the_form_that_was_asked_for(client):
+    given = {"type": "json_schema", "name": "it", "schema": SCHEMA, "strict": True}
+    answer = client.post("/v1/responses", {"input": "hi", "text": {"format": given}})
+    assert answer.status == 200
+    document = answer.json()
+    assert document["text"] == {"format": given}
+    json.loads(document["output"][0]["content"][0]["text"])
+    plain = client.post("/v1/responses", {"input": "hi"}).json()
+    assert plain["text"] == {"format": {"type": "text"}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(5, {}, {"type": "xml"}, {"type": "json_schema"}, {"type": "json_object", "x": 1}),
+        {"type": "json_schema", "name": "it", "schema": {"type": "strin"}},
+        {"type": "json_schema", "name": "a b", "schema": {}},
+        {"type": "json_schema", "name": "it", "schema": {}, "more": 1},
+    ],
+)
+def test_bad_forms_of_responses_are_refused_by_name(client, source, value):
+    answer = client.post("/v1/responses", {"input": "hi", "text": {"format": value}})
+    assert (answer.status, answer.error["param"]) == (400, "text.format")
+    assert source.requests == []
+
+
+def test_the_openai_client_parses_a_response(api):
+    answer = api.responses.parse(model="tiny", input="who?", text_format=Person)
+    assert isinstance(answer.output_parsed, Person)
+
+
 def test_many_unique_schemas_are_served(client):
     for i in range(50):
         schema = {"const": f"unique {i}"}

@@ -118,6 +118,21 @@ def from_response_format(value: Mapping[str, Any] | None) -> OutputForm | None:
     return named_schema(wrapped)
 
 
+def from_text_format(value: Mapping[str, Any]) -> OutputForm | None:
+    """The form that ``text.format`` of OpenAI's Responses API asks for; None for text.
+
+    Raises InvalidRequestError, param "text.format", where it is not one of its three types.
+    """
+    param = "text.format"
+    if value == {"type": "text"}:
+        return None
+    if value == {"type": "json_object"}:
+        return json_object(param)
+    if value.get("type") != "json_schema":
+        _refuse("text.format is text, json_object, or json_schema", param)
+    return named_schema({k: v for k, v in value.items() if k != "type"}, param)
+
+
 def named_schema(value: Mapping[str, Any], param: str = FORMAT) -> OutputForm:
     """The form of OpenAI's object of a name, a schema and whether it is strict.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
@@ -16,6 +16,7 @@ from legato.constrain.form import (
     OutputForm,
     choice,
     from_response_format,
+    from_text_format,
     grammar,
     json_object,
     json_schema,
@@ -29,6 +30,19 @@ def _parsed_format(value: object) -> OutputForm | None:
     if not isinstance(value, dict):
         raise ValueError("should be an object with a type")
     return from_response_format(value)
+
+
+class TextFormat(NamedTuple):
+    """The format of /v1/responses, and how an answer repeats it."""
+
+    form: OutputForm | None
+    given: dict[str, Any]
+
+
+def _parsed_text_format(value: object) -> TextFormat:
+    if not isinstance(value, dict):
+        raise ValueError("should be an object with a type")
+    return TextFormat(from_text_format(value), value)
 
 
 def _parsed_json(value: object, param: str) -> OutputForm:
@@ -108,6 +122,16 @@ _FORMAT_SCHEMA: dict[str, Any] = {
     ]
 }
 
+_TEXT_FORMAT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _object(["type"], type={"enum": ["text", "json_object"]}),
+        _object(
+            ["type", *_NAMED_SCHEMA["required"]],
+            type={"const": "json_schema"},
+            **_NAMED_SCHEMA["properties"],
+        ),
+    ]
+}
 _STRUCTURED_SCHEMA: dict[str, Any] = {
     "anyOf": [
         _object(["json"], json=_JSON),
@@ -123,6 +147,9 @@ ResponseFormat = Annotated[
 ]
 StructuredOutputs = Annotated[
     OutputForm | None, PlainValidator(_parsed_structured), WithJsonSchema(_STRUCTURED_SCHEMA)
+]
+ResponseTextFormat = Annotated[
+    TextFormat | None, PlainValidator(_parsed_text_format), WithJsonSchema(_TEXT_FORMAT_SCHEMA)
 ]
 GuidedJson = Annotated[
     OutputForm | None,

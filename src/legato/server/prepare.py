@@ -49,7 +49,7 @@ async def response_request(service: Service, body: ResponseRequest) -> Request:
     if body.instructions is not None:
         turns.insert(0, {"role": "system", "content": body.instructions})
     prompt = await asyncio.to_thread(chat_ids, service, turns, "input")
-    return _request(service, body, prompt, "input")
+    return _request(service, body, prompt, "input", await _constraint(service, body))
 
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
@@ -66,7 +66,9 @@ async def completion_requests(service: Service, body: CompletionRequest) -> list
     return [_request(service, body, prompt, "prompt", constraint) for prompt in prompts]
 
 
-async def _constraint(service: Service, body: GenerationRequest) -> Constraint | None:
+async def _constraint(
+    service: Service, body: GenerationRequest | ResponseRequest
+) -> Constraint | None:
     """What the answer may be; compiled off the event loop."""
     form = body.output_form
     return None if form is None else await service.grammars.compiled(form)

@@ -55,12 +55,6 @@ class StreamOptions(Strict):
     include_obfuscation: OnlyFalse = Field(False, description="Padding is never sent.")
 
 
-class TextFormat(Strict):
-    """Free text, the only format so far."""
-
-    type: Literal["text"]
-
-
 class CallRequest(Strict):
     """What every request that asks for text has in common."""
 

@@ -33,15 +33,15 @@ A prompt must leave room for one token of output in the context, else 400 with t
 `context_length_exceeded`; `max_tokens` beyond the room that is left is capped to it, and the answer
 then ends with `finish_reason: "length"`. Overload is 503 with `Retry-After`.
 
-The form of an answer is prescribed by one of `response_format`, `structured_outputs` and the
-older `guided_*`. Every token then obeys it: the answer ends only where the form is complete (or
-at `max_tokens`, with `finish_reason: "length"`). With `strict: true` every keyword of a schema
-holds, or the request is refused; otherwise keywords that cannot be enforced (`uniqueItems`,
-`not`, unknown formats) are left to the model. Regular expressions are those of Rust, without
-look-around and back-references. Schemas: at most 131,072 characters, 10,000 values, 64 levels, no
-reference to another document. What compiles for more than a second is refused. `ignore_eos` does
-not go with a form; `min_tokens` delays its end only while something else may follow. `logprobs`
-stay those of the model.
+The form of an answer is prescribed by one of `response_format` (`text.format` of /v1/responses),
+`structured_outputs` and the older `guided_*`. Every token then obeys it: the answer ends only
+where the form is complete (or at `max_tokens`, with `finish_reason: "length"`). With `strict:
+true` every keyword of a schema holds, or the request is refused; otherwise keywords that cannot
+be enforced (`uniqueItems`, `not`, unknown formats) are left to the model. Regular expressions are
+those of Rust, without look-around and back-references. Schemas: at most 131,072 characters,
+10,000 values, 64 levels, no reference to another document. What compiles for more than a second
+is refused. `ignore_eos` does not go with a form; `min_tokens` delays its end only while something
+else may follow. `logprobs` stay those of the model.
 
 Tools are shown to the model by its chat template; where that knows none, by a system message that
 asks for `<tool_call>` (Hermes). Calls are read as the family writes them: Hermes and Qwen

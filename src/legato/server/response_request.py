@@ -6,9 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from legato.constrain.form import OutputForm
 from legato.server.fields import OnlyFalse, ResponseText
-from legato.server.form_request import FORM_FIELDS
-from legato.server.protocol import CallRequest, TextFormat, ranged
+from legato.server.form_request import FORM_FIELDS, ResponseTextFormat
+from legato.server.protocol import CallRequest, ranged
 from legato.server.strict import Strict
 
 MAX_ITEMS = 10_000
@@ -45,7 +46,7 @@ InputItems = Annotated[
 class TextOptions(Strict):
     """The form of the answer's text."""
 
-    format: TextFormat | None = Field(None, description="Only text so far.")
+    format: ResponseTextFormat = Field(None, description="Text, a JSON object, or a schema.")
 
     refused: ClassVar[frozenset[str]] = frozenset({"verbosity"})
 
@@ -71,7 +72,7 @@ class ResponseRequest(CallRequest):
         (), max_length=1, strict=False, description="Log-probabilities, or nothing."
     )
     top_logprobs: int | None = ranged("logprobs", None, "Alternatives per token; needs include.")
-    text: TextOptions | None = Field(None, description="Only text so far.")
+    text: TextOptions | None = Field(None, description="The form of the answer.")
     stream_options: ResponseStreamOptions | None = Field(None, description="Only with stream.")
     truncation: Literal["disabled"] = Field("disabled", description="Nothing is cut off.")
     background: OnlyFalse = Field(False, description="Answers come at once.")
@@ -95,6 +96,17 @@ class ResponseRequest(CallRequest):
         """None for none, else how many alternatives beside the chosen token."""
         return (self.top_logprobs or 0) if self.include else None
 
+    @property
+    def output_form(self) -> OutputForm | None:
+        """The form of the answer; None for any text."""
+        chosen = self.text.format if self.text is not None else None
+        return None if chosen is None else chosen.form
+
+    @property
+    def _text_format(self) -> dict[str, Any]:
+        chosen = self.text.format if self.text is not None else None
+        return {"type": "text"} if chosen is None else chosen.given
+
     def settings(self) -> dict[str, Any]:
         """The fields that an answer repeats, with defaults filled in."""
         return {
@@ -105,4 +117,5 @@ class ResponseRequest(CallRequest):
             "top_logprobs": self.top_logprobs or 0,
             "metadata": self.metadata,
             "user": self.user,
+            "text": {"format": self._text_format},
         }

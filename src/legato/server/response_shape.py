@@ -29,7 +29,6 @@ _CONSTANT: dict[str, Any] = {
     "tools": [],
     "truncation": "disabled",
     "service_tier": "default",
-    "text": {"format": {"type": "text"}},
     "reasoning": None,
 }
 _PLACE = {"output_index": 0, "content_index": 0}
