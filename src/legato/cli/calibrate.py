@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from legato.program.ops import StepShape
     from legato.program.program import Program
 
-CALIBRATION_SECONDS = 6.5
+CALIBRATION_SECONDS = 5.5
 """Of timing; loading and the probes of the machine come on top, and all is under 10 s."""
 
 

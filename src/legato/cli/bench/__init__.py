@@ -11,6 +11,7 @@ from legato.cli.bench import (
     engine,
     fidelity,
     prefill,
+    prefix,
     replay,
     report,
     serve,
@@ -26,6 +27,7 @@ app.command("simulate")(simulate.bench_simulate)
 app.command("serve")(serve.bench_serve)
 app.command("capacity")(capacity.bench_capacity)
 app.command("prefill")(prefill.bench_prefill)
+app.command("prefix")(prefix.bench_prefix)
 app.command("speculate")(speculate.bench_speculate)
 app.command("report")(report.bench_report)
 app.command("compare")(compare.bench_compare)
