@@ -28,9 +28,9 @@ MAX_PENDING = 64
 CACHE_BYTES = 64 << 20
 STACK_BYTES = 256 << 20
 """llguidance follows references by recursion, some kilobytes each; only touched pages count."""
-BYTES_PER_GRAMMAR = 32_768
-BYTES_PER_CHAR = 256
-"""A grammar's share of the cache is estimated: base + per character of its text."""
+BYTES_PER_GRAMMAR = 65_536
+BYTES_PER_CHAR = 384
+"""A grammar's share of the cache is estimated from resident memory: base + per character of text."""
 MAX_MESSAGE = 300
 
 WHITESPACE = r" |\n[ \t]{0,32}"
