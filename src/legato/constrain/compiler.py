@@ -30,7 +30,7 @@ STACK_BYTES = 256 << 20
 """llguidance follows references by recursion, some kilobytes each; only touched pages count."""
 BYTES_PER_GRAMMAR = 65_536
 BYTES_PER_CHAR = 384
-"""A grammar's share of the cache is estimated from resident memory: base + per character of text."""
+"""A grammar's share of the cache is estimated (by resident memory): base + per character."""
 MAX_MESSAGE = 300
 
 WHITESPACE = r" |\n[ \t]{0,32}"
