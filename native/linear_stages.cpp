@@ -113,6 +113,7 @@ LinearCall linear_call(const StepContext& c, const Projection& part, const Ready
   LinearCall call{};
   call.weight = &c.packed[part.weight];
   call.quantised = input.as.quantised;
+  call.precision = c.precision;
   call.x = input.as.f32.data;
   call.x_stride = input.as.f32.stride;
   call.m = out.rows;
@@ -159,6 +160,7 @@ void multiply_piece(const StepContext& c, int32_t weight, const Ready& input, co
   LinearCall call{};
   call.weight = &c.packed[weight];
   call.quantised = input.as.quantised;
+  call.precision = c.precision;
   call.x = input.as.f32.data;
   call.x_stride = input.as.f32.stride;
   call.m = input.rows.last - input.rows.first;

@@ -1,15 +1,12 @@
 // Quantised activations in memory: what quantise_row writes and the block kernels read.
 //
-// Rows lie in tiles of 16 (the last tile is as high as the rows that are left), each tile one
-// stretch of memory, so that a kernel walks it with one pointer. Within a tile the entry of
-// (block b, row r) has index b * rows + r in each of these arrays:
+// A block is 32 columns of one row: x = scale * (q + 16 spike + 128 high). The spike is an upper
+// digit of the four columns with the largest magnitude, so that one outlier does not coarsen the
+// other columns. `high` lies apart, because only the precision `exact` has it; its spikes are 0.
 //
-//   high, low  32 x int8. x = scale * (high + low / 128); low is 0 unless the block is wide
-//   scale      f32
-//   sum        f32, scale * sum of (high + low / 128): what a weight's min is multiplied by
-//   minus      4 x int32, minus the sums of high over columns 0..15 and 16..31, and of low:
-//              where a dot product with unsigned weights starts
-//   wide       u8, 255 for a wide block, else 0; 16 spare bytes follow the last
+// Rows lie in tiles of 16 (the last tile is as high as the rows that are left), each tile one
+// stretch of memory, so that a kernel walks it with one pointer: all blocks, then all high digits.
+// Within a tile (block b, row r) has index b * rows + r.
 #pragma once
 
 #include <cstdint>
@@ -21,20 +18,29 @@ namespace {  // compiled once per instruction set: internal linkage keeps the co
 
 constexpr int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
+constexpr int kSpikeBits = 4;  // a spike counts 2^4
+constexpr int kHighBits = 7;   // a high digit counts 2^7
+
+struct alignas(64) ActivationBlock {  // one cache line
+  int8_t q[kQuantBlock];
+  float scale;
+  float sum;          // of x: what a weight's min is multiplied by
+  int32_t minus;      // minus the sum of x / scale: where a dot product with unsigned weights starts
+  int32_t minus_half[2];  // the same of columns 0..15 and 16..31
+  int32_t group;      // columns 4 group .. 4 group + 3 have the spike
+  int8_t spike[4];
+  int32_t unused;
+};
+static_assert(sizeof(ActivationBlock) == 64);
+
 constexpr int64_t tile_bytes(int64_t rows, int64_t blocks) {
-  const int64_t entries = rows * blocks;
-  return 2 * round_up(entries * kQuantBlock) + 2 * round_up(entries * 4) +
-         round_up(entries * 16) + round_up(entries + 16);
+  return round_up(rows * blocks * (int64_t{sizeof(ActivationBlock)} + kQuantBlock));
 }
 
 struct ActivationTile {
   int64_t rows;
-  int8_t* high;
-  int8_t* low;
-  float* scale;
-  float* sum;
-  int32_t* minus;
-  uint8_t* wide;
+  ActivationBlock* blocks;
+  int8_t* high;  // 32 of each block
 };
 
 // Tile `tile` of activations [rows, columns] at `base`.
@@ -42,19 +48,9 @@ inline ActivationTile activation_tile(uint8_t* base, int64_t rows, int64_t colum
   const int64_t blocks = columns / kQuantBlock;
   const int64_t left = rows - tile * kTileRows;
   const int64_t height = left < kTileRows ? left : kTileRows;
-  const int64_t entries = height * blocks;
-  uint8_t* high = base + tile * tile_bytes(kTileRows, blocks);
-  uint8_t* low = high + round_up(entries * kQuantBlock);
-  uint8_t* scale = low + round_up(entries * kQuantBlock);
-  uint8_t* sum = scale + round_up(entries * 4);
-  uint8_t* minus = sum + round_up(entries * 4);
-  return {height,
-          reinterpret_cast<int8_t*>(high),
-          reinterpret_cast<int8_t*>(low),
-          reinterpret_cast<float*>(scale),
-          reinterpret_cast<float*>(sum),
-          reinterpret_cast<int32_t*>(minus),
-          minus + round_up(entries * 16)};
+  uint8_t* start = base + tile * tile_bytes(kTileRows, blocks);
+  auto* entries = reinterpret_cast<ActivationBlock*>(start);
+  return {height, entries, reinterpret_cast<int8_t*>(entries + height * blocks)};
 }
 
 }  // namespace

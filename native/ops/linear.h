@@ -44,6 +44,7 @@ void quantise_row(Simd simd, Precision precision, const float* x, int64_t row, i
 struct LinearCall {
   const PackedWeight* weight;
   const uint8_t* quantised;  // [m, columns] from quantise_row with rows = m; used by block formats
+  Precision precision;       // that `quantised` was written with
   const float* x;            // [m, columns] f32, row stride x_stride; used by float formats
   int64_t x_stride;
   int64_t m;                 // activation rows

@@ -3,17 +3,14 @@
 
 #include "linear_kernels.h"
 #include "linear_tile.h"
-#include "quantise_tile.h"
+#include "quantise_plain.h"
 
 namespace legato {
 namespace {
 
-struct Avx2 {
+struct Avx2 : PlainQuantise {
   struct F {  // rows 0..7 and 8..15
     __m256 a, b;
-  };
-  struct I {
-    __m256i a, b;
   };
   static constexpr int kRows = 3;
   static constexpr bool kWholeTile = false;
@@ -37,67 +34,15 @@ struct Avx2 {
   static F fma(F x, F y, F z) {
     return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
   }
-  static float sum(F value) {
-    const __m256 eight = _mm256_add_ps(value.a, value.b);
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(four) + _mm_cvtss_f32(_mm_movehdup_ps(four));
-  }
-  static float largest(F x, F y) {
-    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-    const __m256 low = _mm256_max_ps(_mm256_and_ps(x.a, magnitude), _mm256_and_ps(x.b, magnitude));
-    const __m256 high = _mm256_max_ps(_mm256_and_ps(y.a, magnitude), _mm256_and_ps(y.b, magnitude));
-    const __m256 eight = _mm256_max_ps(low, high);
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
-  }
-
-  // 16 numbers to the nearest integers, ties to even, as int16.
-  static __m256i nearest(F value) {
-    const __m256i words =
-        _mm256_packs_epi32(_mm256_cvtps_epi32(value.a), _mm256_cvtps_epi32(value.b));
-    return _mm256_permute4x64_epi64(words, 0xD8);  // packing works within 128-bit halves
-  }
-  static I round(F first, F second) { return {nearest(first), nearest(second)}; }
-  // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
-  static I upper_part(I q, int shift) {
-    const __m256i half = _mm256_set1_epi16(static_cast<int16_t>((1 << shift) >> 1));
-    const __m128i count = _mm_cvtsi32_si128(shift);
-    return {_mm256_sra_epi16(_mm256_add_epi16(q.a, half), count),
-            _mm256_sra_epi16(_mm256_add_epi16(q.b, half), count)};
-  }
-  static I lower_part(I q, I upper, int shift) {
-    const __m128i count = _mm_cvtsi32_si128(shift);
-    return {_mm256_sub_epi16(q.a, _mm256_sll_epi16(upper.a, count)),
-            _mm256_sub_epi16(q.b, _mm256_sll_epi16(upper.b, count))};
-  }
-  static void write_bytes(int8_t* out, I words) {
-    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(words.a, words.b), 0xD8);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
-  }
-  static int32_t sum(__m256i words) {
-    const __m256i eight = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
-    __m128i four =
-        _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
-  }
-  // Minus the sums of the halves of both planes; returns the sum of 128 high + low.
-  static int32_t write_sums(int32_t* minus, I high, I low) {
-    minus[0] = -sum(high.a);
-    minus[1] = -sum(high.b);
-    minus[2] = -sum(low.a);
-    minus[3] = -sum(low.b);
-    return -(128 * (minus[0] + minus[1]) + minus[2] + minus[3]);
-  }
 
   template <Format Kind>
   struct Block {
-    I line[kGroups];
+    __m256i line[2][kGroups];  // rows 0..7 and 8..15
     F scale, min;
-    I half_scale[2];
+    __m256i half_scale[2][2];  // the same
   };
+  template <Format Kind>
+  struct Decoded {};  // Block keeps its lines in memory
 
   static __m256i load32(const uint8_t* bytes) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
@@ -108,7 +53,6 @@ struct Avx2 {
   static __m128i load8(const uint8_t* bytes) {
     return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
   }
-  static I line_at(const uint8_t* bytes) { return {load32(bytes), load32(bytes + 32)}; }
   static F halves(const uint8_t* bytes) {
     return {_mm256_cvtph_ps(load16(bytes)), _mm256_cvtph_ps(load16(bytes + 16))};
   }
@@ -116,9 +60,7 @@ struct Avx2 {
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(bytes))),
             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(bytes + 8)))};
   }
-  static I signed_bytes(const uint8_t* bytes) {
-    return {_mm256_cvtepi8_epi32(load8(bytes)), _mm256_cvtepi8_epi32(load8(bytes + 8))};
-  }
+  static __m256i signed_bytes(const uint8_t* bytes) { return _mm256_cvtepi8_epi32(load8(bytes)); }
 
   // Bits move by `Left` (to the right when negative) and those of `mask` are kept.
   template <int Left>
@@ -145,20 +87,23 @@ struct Avx2 {
     return value;
   }
   template <Format Kind, int G>
-  static void load_lines(const uint8_t* quants, I* line) {
-    line[G] = {half_group<Kind, G>(quants), half_group<Kind, G>(quants + 32)};
-    if constexpr (G + 1 < kGroups) load_lines<Kind, G + 1>(quants, line);
+  static void load_lines(const uint8_t* quants, Block<Kind>& block) {
+    block.line[0][G] = half_group<Kind, G>(quants);
+    block.line[1][G] = half_group<Kind, G>(quants + 32);
+    if constexpr (G + 1 < kGroups) load_lines<Kind, G + 1>(quants, block);
   }
 
-  template <Format Kind>
-  static Block<Kind> load_block(const BlockAddress& at) {
+  template <Format Kind, Digits D>
+  static Block<Kind> load_block(const BlockAddress& at, Decoded<Kind>&) {
     constexpr Layout layout = layout_of(Kind);
     Block<Kind> block;
-    load_lines<Kind, 0>(at.quants, block.line);
+    load_lines<Kind, 0>(at.quants, block);
     if constexpr (Kind == Format::Q6_K) {
       block.scale = halves(at.header);
-      block.half_scale[0] = signed_bytes(at.scales);
-      block.half_scale[1] = signed_bytes(at.scales + 16);
+      for (int half = 0; half < 2; ++half) {
+        block.half_scale[0][half] = signed_bytes(at.scales + 16 * half);
+        block.half_scale[1][half] = signed_bytes(at.scales + 16 * half + 8);
+      }
     } else if constexpr (layout.blocks == 8) {
       block.scale = mul(halves(at.header), unsigned_bytes(at.scales));
       const F min = mul(halves(at.header + 32), unsigned_bytes(at.scales + 16));
@@ -188,10 +133,11 @@ struct Avx2 {
   }
 
   // Eight-bit weights do not fit maddubs: their nibbles do.
+  template <int Count>
   static __m256i dot_bytes(__m256i sum, const __m256i* weights, const int8_t* a) {
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256i low = _mm256_setzero_si256(), high = _mm256_setzero_si256();
-    for (int g = 0; g < 4; ++g) {
+    for (int g = 0; g < Count; ++g) {
       const __m256i four = four_at(a + 4 * g);
       const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(weights[g], 4), nibble);
       const __m256i lower = _mm256_and_si256(weights[g], nibble);
@@ -202,43 +148,55 @@ struct Avx2 {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
   }
 
-  template <Format Kind>
-  static __m256i dot_half(__m256i sum, const __m256i* weights, const int8_t* a) {
+  template <Format Kind, int Count>
+  static __m256i dot_columns(__m256i sum, const __m256i* weights, const int8_t* a) {
     constexpr int bits = layout_of(Kind).bits;
-    if constexpr (bits == 8) return dot_bytes(sum, weights, a);
-    else if constexpr (bits < 6) return dot_groups<4>(sum, weights, a);
+    if constexpr (bits == 8) return dot_bytes<Count>(sum, weights, a);
+    else if constexpr (bits < 6 || Count <= 2) return dot_groups<Count>(sum, weights, a);
     else return dot_groups<2>(dot_groups<2>(sum, weights, a), weights + 2, a + 8);
+  }
+  // Sixteen columns with their high digits.
+  template <Format Kind, Digits D>
+  static __m256i dot_half(__m256i sum, const __m256i* weights, const int8_t* a,
+                          const int8_t* high) {
+    if constexpr (D == Digits::High) {
+      const __m256i upper = dot_columns<Kind, 4>(_mm256_setzero_si256(), weights, high);
+      sum = _mm256_add_epi32(sum, _mm256_slli_epi32(upper, kHighBits));
+    }
+    return dot_columns<Kind, 4>(sum, weights, a);
+  }
+  template <Format Kind>
+  static __m256i dot_spike(__m256i line, const ActivationBlock& a) {
+    const __m256i sum = dot_columns<Kind, 1>(_mm256_setzero_si256(), &line, a.spike);
+    return _mm256_slli_epi32(sum, kSpikeBits);
   }
 
   // Eight rows against a whole block; the halves are scaled apart where a format asks for it.
-  template <Format Kind>
-  static __m256 dot_rows(const __m256i* weights, const int8_t* a, const int32_t* start,
-                         __m256i first_scale, __m256i second_scale) {
+  template <Format Kind, Digits D>
+  static __m256 dot_rows(const __m256i* weights, const __m256i* half_scale,
+                         const ActivationBlock& a, const int8_t* high) {
     constexpr int zero = layout_of(Kind).zero;
-    __m256i first = dot_half<Kind>(_mm256_set1_epi32(zero * start[0]), weights, a);
-    __m256i second = dot_half<Kind>(_mm256_set1_epi32(zero * start[1]), weights + 4, a + 16);
+    __m256i first = _mm256_set1_epi32(zero * a.minus_half[0]);
+    __m256i second = _mm256_set1_epi32(zero * a.minus_half[1]);
+    first = dot_half<Kind, D>(first, weights, a.q, high);
+    second = dot_half<Kind, D>(second, weights + 4, a.q + 16, high + 16);
+    __m256i spike = _mm256_setzero_si256();
+    if constexpr (D == Digits::Spike) spike = dot_spike<Kind>(weights[a.group], a);
     if constexpr (Kind == Format::Q6_K) {
-      first = _mm256_mullo_epi32(first, first_scale);
-      second = _mm256_mullo_epi32(second, second_scale);
+      first = _mm256_mullo_epi32(first, half_scale[0]);
+      second = _mm256_mullo_epi32(second, half_scale[1]);
+      if constexpr (D == Digits::Spike) {
+        spike = _mm256_mullo_epi32(spike, half_scale[a.group / 4]);
+      }
     }
+    if constexpr (D == Digits::Spike) first = _mm256_add_epi32(first, spike);
     return _mm256_cvtepi32_ps(_mm256_add_epi32(first, second));
   }
 
-  template <Format Kind>
-  static F dot(const Block<Kind>& block, const int8_t* a, const int32_t* start) {
-    __m256i low[kGroups], high[kGroups];
-    for (int g = 0; g < kGroups; ++g) {
-      low[g] = block.line[g].a;
-      high[g] = block.line[g].b;
-    }
-    const I* scale = block.half_scale;
-    return {dot_rows<Kind>(low, a, start, scale[0].a, scale[1].a),
-            dot_rows<Kind>(high, a, start, scale[0].b, scale[1].b)};
-  }
-
-  template <int Rows>
-  static uint32_t wide_rows(const uint8_t* wide) {
-    return static_cast<uint32_t>(_mm_movemask_epi8(load16(wide))) & ((1u << Rows) - 1);
+  template <Format Kind, Digits D>
+  static F dot(const Block<Kind>& block, const ActivationBlock& a, const int8_t* high) {
+    return {dot_rows<Kind, D>(block.line[0], block.half_scale[0], a, high),
+            dot_rows<Kind, D>(block.line[1], block.half_scale[1], a, high)};
   }
 
   template <Format Kind>

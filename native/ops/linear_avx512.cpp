@@ -3,12 +3,12 @@
 
 #include "linear_kernels.h"
 #include "linear_tile.h"
-#include "quantise_tile.h"
+#include "quantise_avx512.h"
 
 namespace legato {
 namespace {
 
-struct Avx512 {
+struct Avx512 : Avx512Quantise {
   using F = __m512;
   using I = __m512i;
   static constexpr int kRows = 8;
@@ -27,50 +27,19 @@ struct Avx512 {
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-  static float sum(F value) { return _mm512_reduce_add_ps(value); }
-  static float largest(F a, F b) {
-    return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
-  }
-
-  // 32 numbers to the nearest integers, ties to even, as int16.
-  static I round(F first, F second) {
-    const I words = _mm512_packs_epi32(_mm512_cvtps_epi32(first), _mm512_cvtps_epi32(second));
-    // Packing works within 128-bit parts: 64-bit groups come out as 0 4 1 5 2 6 3 7.
-    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), words);
-  }
-  // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
-  static I upper_part(I q, int shift) {
-    const I half = _mm512_set1_epi16(static_cast<int16_t>((1 << shift) >> 1));
-    return _mm512_sra_epi16(_mm512_add_epi16(q, half), _mm_cvtsi32_si128(shift));
-  }
-  static I lower_part(I q, I upper, int shift) {
-    return _mm512_sub_epi16(q, _mm512_sll_epi16(upper, _mm_cvtsi32_si128(shift)));
-  }
-  static void write_bytes(int8_t* out, I words) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi16_epi8(words));
-  }
-  // Minus the sums of the halves of both planes; returns the sum of 128 high + low.
-  static int32_t write_sums(int32_t* minus, I high, I low) {
-    const I bytes =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(high)),
-                           _mm512_cvtepi16_epi8(low), 1);
-    const I biased = _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));  // value + 128
-    const I eights = _mm512_sad_epu8(biased, _mm512_setzero_si512());
-    const I halves = _mm512_add_epi64(eights, _mm512_bsrli_epi128(eights, 8));
-    const I lanes = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-    const __m128i sums = _mm512_castsi512_si128(_mm512_permutexvar_epi32(lanes, halves));
-    const __m128i negative = _mm_sub_epi32(_mm_set1_epi32(16 * 128), sums);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(minus), negative);
-    __m128i total = _mm_mullo_epi32(negative, _mm_setr_epi32(-128, -128, -1, -1));
-    total = _mm_add_epi32(total, _mm_shuffle_epi32(total, 0x4E));
-    return _mm_cvtsi128_si32(_mm_add_epi32(total, _mm_shuffle_epi32(total, 0xB1)));
-  }
 
   template <Format Kind>
   struct Block {
     I line[kGroups];
     F scale, min;
     I half_scale[2];
+    const uint8_t* lines;        // `line` in memory, for a group that is not known beforehand
+    const uint8_t* half_scales;  // `half_scale` there, as bytes
+  };
+  // Where the lines of a block lie that have to be decoded.
+  template <Format Kind>
+  struct Decoded {
+    alignas(64) uint8_t line[kGroups][kLineBytes];
   };
 
   static I line_at(const uint8_t* bytes) { return _mm512_loadu_si512(bytes); }
@@ -131,11 +100,17 @@ struct Avx512 {
     }
   }
 
-  template <Format Kind>
-  static Block<Kind> load_block(const BlockAddress& at) {
+  template <Format Kind, Digits D>
+  static Block<Kind> load_block(const BlockAddress& at, Decoded<Kind>& decoded) {
     constexpr Layout layout = layout_of(Kind);
     Block<Kind> block;
     load_lines<Kind>(at.quants, block.line);
+    if constexpr (D == Digits::Spike && layout.bits < 8) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) _mm512_store_si512(decoded.line[g], block.line[g]);
+    }
+    block.lines = layout.bits == 8 ? at.quants : decoded.line[0];
+    block.half_scales = at.scales;
     if constexpr (Kind == Format::Q6_K) {
       block.scale = halves(at.header);
       block.half_scale[0] = signed_bytes(at.scales);
@@ -171,27 +146,49 @@ struct Avx512 {
     else return _mm512_slli_epi32(_mm512_set1_epi32(minus_sum), __builtin_ctz(zero_point));
   }
 
+  // sum + the products of Count groups with the activations at `a`.
+  template <int Count>
+  static I dot_groups(I sum, const I* line, const int8_t* a) {
+#pragma GCC unroll 8
+    for (int g = 0; g < Count; ++g) sum = dot4(sum, line[g], a + 4 * g);
+    return sum;
+  }
   template <Format Kind>
-  static F dot(const Block<Kind>& block, const int8_t* a, const int32_t* start) {
-    I first = start_at<Kind>(start[0]), second = start_at<Kind>(start[1]);
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
-      first = dot4(first, block.line[g], a + 4 * g);
-      second = dot4(second, block.line[4 + g], a + 16 + 4 * g);
+  static I dot_spike(const Block<Kind>& block, const ActivationBlock& a) {
+    const I line = line_at(block.lines + a.group * kLineBytes);
+    return _mm512_slli_epi32(dot4(_mm512_setzero_si512(), line, a.spike), kSpikeBits);
+  }
+  // Sixteen columns with their high digits.
+  template <Digits D>
+  static I dot_half(I sum, const I* line, const int8_t* q, const int8_t* high) {
+    if constexpr (D == Digits::High) {
+      const I upper = dot_groups<4>(_mm512_setzero_si512(), line, high);
+      sum = _mm512_add_epi32(sum, _mm512_slli_epi32(upper, kHighBits));
     }
-    if constexpr (Kind == Format::Q6_K) {  // at most 32 * 32 * 16256 * 128 < 2^31
+    return dot_groups<4>(sum, line, q);
+  }
+
+  template <Format Kind, Digits D>
+  static F dot(const Block<Kind>& block, const ActivationBlock& a, const int8_t* high) {
+    if constexpr (Kind == Format::Q6_K) {  // at most 32 * 32 * 16319 * 128 < 2^31
+      I first = dot_half<D>(start_at<Kind>(a.minus_half[0]), block.line, a.q, high);
+      I second = dot_half<D>(start_at<Kind>(a.minus_half[1]), block.line + 4, a.q + 16, high + 16);
       first = _mm512_mullo_epi32(first, block.half_scale[0]);
       second = _mm512_mullo_epi32(second, block.half_scale[1]);
+      if constexpr (D == Digits::Spike) {
+        const I scale = signed_bytes(block.half_scales + a.group / 4 * 16);
+        first = _mm512_add_epi32(first, _mm512_mullo_epi32(dot_spike<Kind>(block, a), scale));
+      }
+      return _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
+    } else {
+      I first = _mm512_setzero_si512();
+      if constexpr (D == Digits::Spike) first = dot_spike<Kind>(block, a);
+      first = dot_half<D>(first, block.line, a.q, high);
+      const I start = start_at<Kind>(a.minus);
+      const I second = dot_half<D>(start, block.line + 4, a.q + 16, high + 16);
+      return _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
     }
-    return _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
   }
-
-  template <int Rows>
-  static uint32_t wide_rows(const uint8_t* wide) {
-    if constexpr (Rows == 1) return *wide;
-    return _mm_movemask_epi8(bytes16(wide)) & ((1u << Rows) - 1);
-  }
-
   template <Format Kind>
   static F load_floats(const uint8_t* weights) {
     if constexpr (Kind == Format::F32) {

@@ -1,14 +1,12 @@
 // Plain C++: correct everywhere, fast where the compiler vectorises 16-lane loops.
-#include <cmath>
-
 #include "linear_kernels.h"
 #include "linear_tile.h"
-#include "quantise_tile.h"
+#include "quantise_plain.h"
 
 namespace legato {
 namespace {
 
-struct Portable {
+struct Portable : PlainQuantise {
   struct F {
     float lane[16];
   };
@@ -51,64 +49,9 @@ struct Portable {
     return floats([&](int i) { return a.lane[i] * b.lane[i]; });
   }
   static F fma(const F& a, const F& b, const F& c) { return add(mul(a, b), c); }
-  static float sum(const F& value) {
-    F part = value;
-    for (int half = 8; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) part.lane[i] += part.lane[i + half];
-    }
-    return part.lane[0];
-  }
-  static float largest(const F& a, const F& b) {
-    float most = 0.0f;
-    for (int i = 0; i < 16; ++i) {
-      most = std::fmax(most, std::fmax(std::fabs(a.lane[i]), std::fabs(b.lane[i])));
-    }
-    return most;
-  }
 
-  // One block of activations as integers.
-  struct Words {
-    int32_t column[kQuantBlock];
-  };
-
-  // To the nearest integer, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
-  static Words round(const F& first, const F& second) {
-    constexpr float shift = 12582912.0f;
-    Words out;
-    for (int i = 0; i < 16; ++i) {
-      out.column[i] = static_cast<int32_t>((first.lane[i] + shift) - shift);
-      out.column[16 + i] = static_cast<int32_t>((second.lane[i] + shift) - shift);
-    }
-    return out;
-  }
-  // q / 2^shift, to the nearest integer, halves upwards; and what that leaves of q.
-  static Words upper_part(const Words& q, int shift) {
-    Words out;
-    const int half = (1 << shift) >> 1;
-    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = (q.column[i] + half) >> shift;
-    return out;
-  }
-  static Words lower_part(const Words& q, const Words& upper, int shift) {
-    Words out;
-    const int step = 1 << shift;
-    for (int i = 0; i < kQuantBlock; ++i) out.column[i] = q.column[i] - upper.column[i] * step;
-    return out;
-  }
-  static void write_bytes(int8_t* out, const Words& words) {
-    for (int i = 0; i < kQuantBlock; ++i) out[i] = static_cast<int8_t>(words.column[i]);
-  }
-  // Minus the sums of the halves of both planes; returns the sum of 128 high + low.
-  static int32_t write_sums(int32_t* minus, const Words& high, const Words& low) {
-    for (int i = 0; i < 4; ++i) minus[i] = 0;
-    for (int i = 0; i < kQuantBlock; ++i) {
-      minus[i / 16] -= high.column[i];
-      minus[2 + i / 16] -= low.column[i];
-    }
-    return -(128 * (minus[0] + minus[1]) + minus[2] + minus[3]);
-  }
-
-  // Weights count from their zero point. Sums of their products with int8 stay below 2^24, where
-  // f32 is exact: it has vector multiplications everywhere, which 8-bit integers have not.
+  // Weights count from their zero point. Sums of 16 products with all digits stay below 2^24,
+  // where f32 is exact: it has vector multiplications everywhere, which 8-bit integers have not.
   template <Format Kind>
   struct Block {
     float line[kGroups][kLineBytes];
@@ -117,7 +60,14 @@ struct Portable {
   };
 
   template <Format Kind>
-  static __attribute__((noinline)) Block<Kind> load_block(const BlockAddress& at) {
+  struct Decoded {};  // Block keeps its lines in memory
+
+  template <Format Kind, Digits D>
+  static Block<Kind> load_block(const BlockAddress& at, Decoded<Kind>&) {
+    return decode_block<Kind>(at);
+  }
+  template <Format Kind>
+  static __attribute__((noinline)) Block<Kind> decode_block(const BlockAddress& at) {
     Block<Kind> block;
     for (int g = 0; g < kGroups; ++g) {
       uint8_t line[kLineBytes];
@@ -161,26 +111,35 @@ struct Portable {
     return out;
   }
 
-  template <Format Kind>
-  static __attribute__((noinline)) F dot(const Block<Kind>& block, const int8_t* a,
-                                         const int32_t*) {
-    if constexpr (Kind == Format::Q6_K) {
-      const F first = dot_groups<4>(block.line, a), second = dot_groups<4>(block.line + 4, a + 16);
-      return floats([&](int r) {
-        const auto low = static_cast<int32_t>(first.lane[r]) * block.half_scale[0].lane[r];
-        const auto high = static_cast<int32_t>(second.lane[r]) * block.half_scale[1].lane[r];
-        return static_cast<float>(low + high);
-      });
-    } else {
-      return dot_groups<8>(block.line, a);
-    }
+  static F add_digit(const F& sum, const F& digit, int bits) {
+    return fma(digit, broadcast(static_cast<float>(1 << bits)), sum);
+  }
+  // Sixteen columns with their high digits.
+  template <Digits D>
+  static F dot_half(const float (*line)[kLineBytes], const int8_t* q, const int8_t* high) {
+    const F sum = dot_groups<4>(line, q);
+    if constexpr (D == Digits::High) return add_digit(sum, dot_groups<4>(line, high), kHighBits);
+    else return sum;
+  }
+  static F scaled(const F& sum, const I& scale) {  // at most 16 * 32 * 16319 * 128 < 2^31
+    return floats([&](int r) {
+      return static_cast<float>(static_cast<int32_t>(sum.lane[r]) * scale.lane[r]);
+    });
   }
 
-  template <int Rows>
-  static uint32_t wide_rows(const uint8_t* wide) {
-    uint32_t mask = 0;
-    for (int r = 0; r < Rows; ++r) mask |= static_cast<uint32_t>(wide[r] & 1) << r;
-    return mask;
+  template <Format Kind, Digits D>
+  static __attribute__((noinline)) F dot(const Block<Kind>& block, const ActivationBlock& a,
+                                         const int8_t* high) {
+    F half[2] = {dot_half<D>(block.line, a.q, high),
+                 dot_half<D>(block.line + 4, a.q + 16, high + 16)};
+    if constexpr (D == Digits::Spike) {
+      F& sum = half[a.group / 4];
+      sum = add_digit(sum, dot_groups<1>(block.line + a.group, a.spike), kSpikeBits);
+    }
+    if constexpr (Kind == Format::Q6_K) {
+      for (int i = 0; i < 2; ++i) half[i] = scaled(half[i], block.half_scale[i]);
+    }
+    return add(half[0], half[1]);
   }
 
   template <Format Kind>

@@ -1,8 +1,8 @@
 // The loops of the linear layer, over the vectors V of one instruction set (linear_<set>.cpp).
 //
-// V::F is 16 f32 lanes, one for each output row of a panel. Every (row, output) has one sum for
-// the high plane, to which blocks are added in the order of their columns, and one for the low
-// plane; the two are added at the end. No loop below changes that order, whatever R is.
+// V::F is 16 f32 lanes, one for each output row of a panel. Every (row, output) has one sum, to
+// which blocks are added in the order of their columns: within a block everything up to the scale
+// is exact integer arithmetic. No loop below changes that order, whatever R is.
 #pragma once
 
 #include "activations.h"
@@ -33,72 +33,59 @@ inline __attribute__((always_inline)) void finish(const LinearCall& call, int64_
   V::store_first(call.out + at, lanes, value);
 }
 
+// The digits of activations that a kernel reads besides q. A digit that is 0 everywhere may be left
+// out: the sums are of integers, so that no bit of the result depends on it.
+enum class Digits { None, Spike, High };
+
 // sum[r] += the block's contribution to R rows that begin at `entry`.
-template <class V, Format F, int R>
-inline __attribute__((always_inline)) void add_high(const typename V::template Block<F>& block,
-                                                    const ActivationTile& tile, int64_t entry,
-                                                    typename V::F* sum) {
-  const int8_t* high = tile.high + entry * kQuantBlock;
-  const int32_t* start = tile.minus + entry * 4;
+template <class V, Format F, Digits D, int R>
+inline __attribute__((always_inline)) void add_block(const typename V::template Block<F>& block,
+                                                     const ActivationTile& tile, int64_t entry,
+                                                     typename V::F* sum) {
+  const ActivationBlock* x = tile.blocks + entry;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    const auto dot = V::template dot<F>(block, high + r * kQuantBlock, start + 4 * r);
-    const auto scale = V::mul(block.scale, V::broadcast(tile.scale[entry + r]));
+    const int8_t* high = tile.high + (entry + r) * kQuantBlock;
+    const auto dot = V::template dot<F, D>(block, x[r], high);
+    const auto scale = V::mul(block.scale, V::broadcast(x[r].scale));
     sum[r] = V::fma(dot, scale, sum[r]);
     if constexpr (layout_of(F).has_min) {
-      sum[r] = V::fma(block.min, V::broadcast(tile.sum[entry + r]), sum[r]);
+      sum[r] = V::fma(block.min, V::broadcast(x[r].sum), sum[r]);
     }
   }
 }
 
-template <class V, Format F>
-inline __attribute__((always_inline)) typename V::F add_low(
-    const typename V::template Block<F>& block, const ActivationTile& tile, int64_t entry,
-    typename V::F sum) {
-  const auto dot = V::template dot<F>(block, tile.low + entry * kQuantBlock,
-                                      tile.minus + entry * 4 + 2);
-  const auto scale = V::mul(block.scale, V::broadcast(tile.scale[entry] * 0x1p-7f));
-  return V::fma(dot, scale, sum);
-}
-
 // One panel times R rows of a tile.
-template <class V, Format F, int R>
+template <class V, Format F, Digits D, int R>
 inline __attribute__((always_inline)) void multiply_panel(const LinearCall& call,
                                                           const ActivationTile& tile,
                                                           int64_t tile_first, int64_t row,
                                                           int64_t panel) {
   const int64_t columns = call.weight->columns;
   const uint8_t* weights = call.weight->data + panel * panel_bytes(F, columns);
-  typename V::F high[R], low[R];
+  typename V::F sum[R];
+  typename V::template Decoded<F> decoded;
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) high[r] = low[r] = V::zero();
+  for (int r = 0; r < R; ++r) sum[r] = V::zero();
   int64_t entry = row;
   for (int64_t b = 0; b < columns / kQuantBlock; ++b, entry += tile.rows) {
     const BlockAddress at = block_at<F>(weights, b);
     V::template prefetch<layout_of(F).block_bytes()>(at.quants);
-    const auto block = V::template load_block<F>(at);
-    add_high<V, F, R>(block, tile, entry, high);
-    uint32_t wide = V::template wide_rows<R>(tile.wide + entry);
-    if constexpr (R == 1) {
-      if (wide) low[0] = add_low<V, F>(block, tile, entry, low[0]);
-    } else {
-      for (; wide; wide &= wide - 1) {
-        const int r = __builtin_ctz(wide);
-        low[r] = add_low<V, F>(block, tile, entry + r, low[r]);
-      }
-    }
+    const auto block = V::template load_block<F, D>(at, decoded);
+    add_block<V, F, D, R>(block, tile, entry, sum);
   }
+  typename V::F done[R];  // in memory, for a loop that is not unrolled
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) low[r] = V::add(high[r], low[r]);
+  for (int r = 0; r < R; ++r) done[r] = sum[r];
 #pragma GCC unroll 1
-  for (int r = 0; r < R; ++r) finish<V>(call, tile_first + row + r, panel, low[r]);
+  for (int r = 0; r < R; ++r) finish<V>(call, tile_first + row + r, panel, done[r]);
 }
 
-template <class V, Format F, int R>
+template <class V, Format F, Digits D, int R>
 void multiply_panels(const LinearCall& call, const ActivationTile& tile, int64_t tile_first,
                      int64_t row, int64_t first_panel, int64_t last_panel) {
   for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-    multiply_panel<V, F, R>(call, tile, tile_first, row, panel);
+    multiply_panel<V, F, D, R>(call, tile, tile_first, row, panel);
   }
 }
 
@@ -106,12 +93,12 @@ using BlockKernel = void (*)(const LinearCall&, const ActivationTile&, int64_t, 
                              int64_t);
 
 // The kernel for `count` rows at once, at most R.
-template <class V, Format F, int R>
+template <class V, Format F, Digits D, int R>
 BlockKernel block_kernel(int64_t count) {
   if constexpr (R == 1) {
-    return multiply_panels<V, F, 1>;
+    return multiply_panels<V, F, D, 1>;
   } else {
-    return count == R ? multiply_panels<V, F, R> : block_kernel<V, F, R - 1>(count);
+    return count == R ? multiply_panels<V, F, D, R> : block_kernel<V, F, D, R - 1>(count);
   }
 }
 
@@ -122,19 +109,28 @@ constexpr int64_t share(int64_t left, int64_t most) {
 }
 
 template <class V, Format F>
+BlockKernel kernel_of(Precision precision, int64_t count) {
+  if constexpr (V::kWholeTile) {
+    if (count == kTileRows) {
+      if (precision == Precision::Exact) return multiply_panels<V, F, Digits::High, kTileRows>;
+      if (precision == Precision::Fast) return multiply_panels<V, F, Digits::None, kTileRows>;
+      return multiply_panels<V, F, Digits::Spike, kTileRows>;
+    }
+  }
+  if (precision == Precision::Exact) return block_kernel<V, F, Digits::High, V::kRows>(count);
+  return block_kernel<V, F, Digits::Spike, V::kRows>(count);
+}
+
+template <class V, Format F>
 void multiply_tile(const LinearCall& call, int64_t index, int64_t first_panel,
                    int64_t last_panel) {
   auto* base = const_cast<uint8_t*>(call.quantised);  // the view serves writers too
   const ActivationTile tile = activation_tile(base, call.m, call.weight->columns, index);
-  const int64_t first = index * kTileRows;
-  if (V::kWholeTile && tile.rows == kTileRows) {
-    multiply_panels<V, F, V::kWholeTile ? kTileRows : 1>(call, tile, first, 0, first_panel,
-                                                         last_panel);
-    return;
-  }
+  const bool whole = V::kWholeTile && tile.rows == kTileRows;
   for (int64_t row = 0; row < tile.rows;) {
-    const int64_t count = share(tile.rows - row, V::kRows);
-    block_kernel<V, F, V::kRows>(count)(call, tile, first, row, first_panel, last_panel);
+    const int64_t count = whole ? kTileRows : share(tile.rows - row, V::kRows);
+    const BlockKernel kernel = kernel_of<V, F>(call.precision, count);
+    kernel(call, tile, index * kTileRows, row, first_panel, last_panel);
     row += count;
   }
 }

@@ -58,7 +58,8 @@ struct Bench {
     std::free(quantised);
   }
 
-  void quantise(Precision precision) {
+  void quantise(Precision wanted) {
+    precision = wanted;
     for (int64_t row = 0; row < rows; ++row) {
       quantise_row(best_simd(), precision, x.data() + row * weight.columns, row, 0, weight.columns,
                    rows, weight.columns, quantised);
@@ -70,8 +71,8 @@ struct Bench {
     for (int64_t copy = 0; copy < copies; ++copy) {
       PackedWeight one = weight;
       one.data = memory + copy * bytes;
-      const LinearCall call{&one,    quantised, x.data(),   weight.columns, rows,
-                            nullptr, nullptr,   out.data(), weight.rows};
+      const LinearCall call{&one, quantised, precision,  x.data(),   weight.columns,
+                            rows, nullptr,   nullptr,    out.data(), weight.rows};
       linear(best_simd(), call, panels * thread / threads, panels * (thread + 1) / threads);
     }
   }
@@ -100,6 +101,7 @@ struct Bench {
   std::vector<float> x, out;
   uint8_t* memory = nullptr;
   uint8_t* quantised = nullptr;
+  Precision precision = Precision::Balanced;
 };
 
 void measure(Format format, Shape shape, int64_t m, int threads) {
@@ -117,6 +119,8 @@ void measure(Format format, Shape shape, int64_t m, int threads) {
   line("fast");
   bench.quantise(Precision::Balanced);
   line("balanced");
+  bench.quantise(Precision::Exact);
+  line("exact");
 }
 
 }  // namespace

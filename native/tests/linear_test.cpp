@@ -1,6 +1,7 @@
 // Self-check of packing, quantising and the linear kernels on every path this machine can run.
 //
 // Built as self_checks.cmake says. Prints one line a path; exits 1 at the first wrong value.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -62,8 +63,8 @@ Floats random_activations(int64_t rows, int64_t columns) {
 }
 
 struct Activations {
-  Activations(Simd simd, Precision precision, const Floats& x, int64_t m, int64_t columns)
-      : rows(m), width(columns), memory(quantised_bytes(m, columns)) {
+  Activations(Simd simd, Precision kind, const Floats& x, int64_t m, int64_t columns)
+      : precision(kind), rows(m), width(columns), memory(quantised_bytes(m, columns)) {
     for (int64_t row = 0; row < m; ++row) {
       const int64_t middle = columns / kQuantBlock / 2 * kQuantBlock;
       const float* from = x.data() + row * columns;
@@ -71,17 +72,18 @@ struct Activations {
       quantise_row(simd, precision, from, row, 0, middle, m, columns, memory.data);
     }
   }
-  // What the planes stand for.
+  // What the digits stand for.
   double at(int64_t row, int64_t column) const {
     const ActivationTile tile = activation_tile(memory.data, rows, width, row / kTileRows);
     const int64_t entry = column / kQuantBlock * tile.rows + row % kTileRows;
-    const int64_t place = entry * kQuantBlock + column % kQuantBlock;
-    return double(tile.scale[entry]) * (tile.high[place] + tile.low[place] / 128.0);
+    const int64_t place = column % kQuantBlock;
+    const ActivationBlock& block = tile.blocks[entry];
+    int q = block.q[place];
+    if (precision == Precision::Exact) q += 128 * tile.high[entry * kQuantBlock + place];
+    if (block.group == place / 4) q += 16 * block.spike[place % 4];
+    return double(block.scale) * q;
   }
-  bool wide(int64_t row, int64_t block) const {
-    const ActivationTile tile = activation_tile(memory.data, rows, width, row / kTileRows);
-    return tile.wide[block * tile.rows + row % kTileRows];
-  }
+  Precision precision;
   int64_t rows, width;
   Aligned memory;
 };
@@ -93,25 +95,24 @@ void check_round_trip(const Case& item) {
         "panels of " + name_of(item.weight.format) + " do not unpack to the file's values");
 }
 
+// How far a value of the block may be from what its digits stand for.
+double half_step(Precision precision, const float* x) {
+  float group[kQuantBlock / 4] = {};
+  for (int k = 0; k < kQuantBlock; ++k) group[k / 4] = std::fmax(group[k / 4], std::fabs(x[k]));
+  std::sort(group, group + kQuantBlock / 4);
+  const double most = group[kQuantBlock / 4 - 1], rest = group[kQuantBlock / 4 - 2];
+  if (precision == Precision::Fast) return most / 127 / 2;
+  if (precision == Precision::Exact) return most / 16319 / 2;
+  return std::fmax(rest / 127, most / 2039) / 2;
+}
+
 void check_quantised(Simd simd, const Floats& x, int64_t m, int64_t columns) {
   for (Precision precision : {Precision::Fast, Precision::Balanced, Precision::Exact}) {
     const Activations a(simd, precision, x, m, columns);
-    for (int64_t i = 0; i < m * columns; i += kQuantBlock) {
-      float largest = 0.0f, squares = 0.0f;
-      for (int64_t k = i; k < i + kQuantBlock; ++k) {
-        largest = std::fmax(largest, std::fabs(x[k]));
-        squares += x[k] * x[k];
-      }
-      const bool peaked = largest > 4.0f * std::sqrt(squares / kQuantBlock);
-      const bool wide = a.wide(i / columns, i % columns / kQuantBlock);
-      check(largest == 0.0f || wide == (precision == Precision::Exact ||
-                                        (precision == Precision::Balanced && peaked)),
-            "the wrong blocks have two planes");
-      const double step = largest / (wide ? 16256.0 : 127.0);
-      for (int64_t k = i; k < i + kQuantBlock; ++k) {
-        const double error = std::fabs(a.at(k / columns, k % columns) - x[k]);
-        check(error <= step * 0.501, "an activation is rounded by more than half a step");
-      }
+    for (int64_t i = 0; i < m * columns; ++i) {
+      const double error = std::fabs(a.at(i / columns, i % columns) - x[i]);
+      const double bound = half_step(precision, x.data() + i / kQuantBlock * kQuantBlock);
+      check(error <= bound * 1.002, "an activation is rounded by more than half a step");
     }
   }
 }
@@ -120,15 +121,23 @@ Floats run(Simd simd, const Case& item, const Activations* a, const Floats& x, i
            const float* bias = nullptr, const float* addend = nullptr) {
   const PackedWeight& weight = item.weight;
   Floats out(m * weight.rows, std::numeric_limits<float>::quiet_NaN());
-  const LinearCall call{&weight, a ? a->memory.data : nullptr, x.data(), weight.columns, m,
-                        bias,    addend, out.data(), weight.rows};
+  const LinearCall call{&weight,
+                        a ? a->memory.data : nullptr,
+                        a ? a->precision : Precision::Exact,
+                        x.data(),
+                        weight.columns,
+                        m,
+                        bias,
+                        addend,
+                        out.data(),
+                        weight.rows};
   const int64_t cut = m % weight.panels();  // another split of the panels for every m
   linear(simd, call, cut, weight.panels());
   linear(simd, call, 0, cut);
   return out;
 }
 
-// Against double arithmetic on what the planes and the file's weights stand for.
+// Against double arithmetic on what the digits and the file's weights stand for.
 void check_values(const Case& item, const Activations* a, const Floats& x, const Floats& out,
                   int64_t m, const std::string& where) {
   const int64_t columns = item.weight.columns, rows = item.weight.rows;

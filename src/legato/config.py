@@ -21,7 +21,7 @@ class EngineConfig:
         backend: which backend executes the program.
         simd: instruction-set path of the native backend; "auto" takes the best this CPU has.
         precision: activations of the native backend's linears against block formats: int8
-            ("fast"), a second int8 plane where large values dominate, or 15 bits everywhere.
+            ("fast"), int8 with 12 bits for the largest of each block, or 15 bits everywhere.
         num_threads: worker threads; 0 means what the affinity mask and cgroup quota allow.
         max_context: longest prompt + output of one sequence; 0 means what the model was trained on.
         block_size: tokens per KV block; a multiple of 16.

@@ -1,0 +1,84 @@
+// The steps of quantising a block as loops that a compiler turns into vectors.
+#pragma once
+
+#include "quantise_tile.h"
+
+namespace legato {
+namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
+
+struct PlainQuantise {
+  static BlockPeaks measure(const float* x) {
+    int32_t peak[kGroups];
+    for (int g = 0; g < kGroups; ++g) {
+      peak[g] = 0;
+      for (int j = 0; j < 4; ++j) {
+        const int32_t size = __builtin_bit_cast(int32_t, x[4 * g + j]) & 0x7fffffff;
+        peak[g] = size > peak[g] ? size : peak[g];
+      }
+    }
+    BlockPeaks found{peak[0], 0, 0};
+    for (int g = 1; g < kGroups; ++g) {
+      if (peak[g] > found.most) {
+        found = {peak[g], found.most, g};
+      } else if (peak[g] > found.rest) {
+        found.rest = peak[g];
+      }
+    }
+    return found;
+  }
+
+  static void write_spike(const float* x, BlockScale how, int32_t group, ActivationBlock& out) {
+    int32_t q[kQuantBlock];
+    round(x, how.factor, q);
+    write_sums(q, how.scale, out);
+    out.group = group % kGroups;
+    for (int j = 0; j < 4; ++j) {
+      int32_t& at = q[4 * out.group + j];
+      const int32_t spike = group < kGroups ? upper(at, kSpikeBits) : 0;
+      out.spike[j] = static_cast<int8_t>(spike);
+      at -= spike * (1 << kSpikeBits);
+    }
+    for (int k = 0; k < kQuantBlock; ++k) out.q[k] = static_cast<int8_t>(q[k]);
+  }
+
+  static void write_high(const float* x, BlockScale how, ActivationBlock& out, int8_t* high) {
+    int32_t q[kQuantBlock];
+    round(x, how.factor, q);
+    write_sums(q, how.scale, out);
+    out.group = 0;
+    for (int8_t& spike : out.spike) spike = 0;
+    for (int k = 0; k < kQuantBlock; ++k) {
+      const int32_t digit = upper(q[k], kHighBits);
+      high[k] = static_cast<int8_t>(digit);
+      out.q[k] = static_cast<int8_t>(q[k] - digit * (1 << kHighBits));
+    }
+  }
+
+ private:
+  // To the nearest integers, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
+  static void round(const float* x, float factor, int32_t* q) {
+    constexpr float shift = 12582912.0f;
+    for (int k = 0; k < kQuantBlock; ++k) {
+      const float scaled = factor == 0.0f ? 0.0f : x[k] * factor;  // x may be NaN
+      q[k] = static_cast<int32_t>((scaled + shift) - shift);
+    }
+  }
+  // q / 2^bits to the nearest integer, halves upwards.
+  static int32_t upper(int32_t q, int bits) { return (q + (1 << (bits - 1))) >> bits; }
+  static void write_sums(const int32_t* q, float scale, ActivationBlock& out) {
+    int32_t first = 0, second = 0;
+    for (int k = 0; k < kQuantBlock / 2; ++k) {
+      first -= q[k];
+      second -= q[16 + k];
+    }
+    out.scale = scale;
+    out.sum = -scale * static_cast<float>(first + second);
+    out.minus = first + second;
+    out.minus_half[0] = first;
+    out.minus_half[1] = second;
+    out.unused = 0;
+  }
+};
+
+}  // namespace
+}  // namespace legato
