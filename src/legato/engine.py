@@ -29,6 +29,7 @@ from legato.scheduler.forecast import OutputLengths
 from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import EngineStats as EngineStats
+from legato.scheduler.stats import SpeculationFigures as SpeculationFigures
 from legato.scoring import MAX_LOGITS_BYTES, ROWS_BESIDE, RowsOf, score
 from legato.step_times import PricedStep, StepTimes, split_ns
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from legato.bench.speculate import Run, _result, expected_tokens, load_workloads
+from legato.scheduler.stats import SpeculationFigures
 
-PLAIN = Run(4.0, 100, 100, 0, 0, 0, 0, 0, ("text",))
-DRAFTING = Run(2.0, 100, 40, 40, 80, 60, 70, 60, ("text",))
+PLAIN = Run(4.0, 100, 100, SpeculationFigures(), ("text",))
+DRAFTS = SpeculationFigures(40, 80, 60, (40, 30), (40, 20))
+DRAFTING = Run(2.0, 100, 40, DRAFTS, ("text",))
 
 
 def test_the_workloads_are_conversations_that_end_with_the_user():

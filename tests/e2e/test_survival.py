@@ -155,7 +155,7 @@ ON_ONE = [
     (CHAT, "messages", "[]", "messages"),
     (CHAT, "messages", '[{"role": "x", "content": "a"}]', "messages[0].role"),
     (CHAT, "messages", '[{"role": "assistant", "content": null}]', "messages[0].content"),
-    (CHAT, "messages", '[{"role": "tool", "content": "a"}]', "messages[0].role"),
+    (CHAT, "messages", '[{"role": "tool", "content": "a"}]', "messages[0].tool_call_id"),
     (CHAT, "messages", '[{"role": "user", "content": "\\ud800"}]', "messages"),
     (CHAT, "legato", '{"slo": {"ttft_ms": 0}}', "legato.slo.ttft_ms"),
     (CHAT, "tools", "[]", "tools"),
@@ -361,7 +361,10 @@ def test_a_request_id_that_is_not_plain_is_not_sent_back(client, given):
 
 def test_a_full_queue_is_503_with_retry_after(smollm2_path):
     with (
-        serving(smollm2_path, "--max-waiting", "2", "--max-sequences", "1") as (_, url),
+        serving(smollm2_path, "--max-waiting", "2", "--max-sequences", "1", "--patience", "0") as (
+            _,
+            url,
+        ),
         httpx.Client(base_url=url, timeout=LIMIT_S) as small,
         ExitStack() as stack,
     ):

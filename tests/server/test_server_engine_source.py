@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 from legato.async_engine import LiveStats
 from legato.core import Request, SamplingParams
-from legato.engine import EngineStats
+from legato.engine import EngineStats, SpeculationFigures
 from legato.metrics.prometheus import EngineGauges, ServerMetrics
 from legato.server.engine_source import EngineSource, StepObserver
 
@@ -33,6 +33,7 @@ def test_totals_of_the_engine_become_counters_of_what_each_step_added():
             deadlines_missed=1,
             fluidity=(1.0, 0.8),
             prediction_error=0.07,
+            speculation=SpeculationFigures().with_draft(4, 1),
             **common,
         )
     )
@@ -45,6 +46,8 @@ def test_totals_of_the_engine_become_counters_of_what_each_step_added():
         'legato_deadlines_total{outcome="missed"} 1.0',
         'legato_engine_rows_total{kind="prompt"} 18.0',
         'legato_engine_rows_total{kind="decode"} 6.0',
+        'legato_draft_tokens_total{outcome="right",place="0"} 1.0',
+        'legato_draft_tokens_total{outcome="wrong",place="1"} 1.0',
         "legato_fluidity_index_count 2.0",
         "legato_engine_mfu 0.25",
         "legato_engine_mbu 0.5",

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from legato.core import SamplingParams
+from legato.engine import SpeculationFigures
 from legato.errors import LegatoError
 from legato.llm import LLM
 
@@ -36,17 +37,14 @@ class Run:
     seconds: float
     tokens: int
     steps: int
-    drafts: int
-    drafted: int
-    accepted: int
-    tried: int
-    right: int
+    drafts: SpeculationFigures
     texts: tuple[str, ...]
 
     @property
     def acceptance(self) -> float:
         """Share of the verified tokens that were right; a token behind a wrong one is none."""
-        return self.right / self.tried if self.tried else 0.0
+        tried = sum(self.drafts.tried)
+        return sum(self.drafts.right) / tried if tried else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +118,8 @@ def _run(llm: LLM, workload: Workload, batch: int, max_tokens: int) -> Run:
             texts += [sample.text for sample in result.outputs]
             tokens += sum(len(sample.token_ids) for sample in result.outputs)
     seconds, after = time.perf_counter() - start, llm.stats()
-    old, new = before.speculation, after.speculation
-    return Run(
-        seconds,
-        tokens,
-        after.steps - before.steps,
-        new.drafts - old.drafts,
-        new.drafted - old.drafted,
-        new.accepted - old.accepted,
-        sum(new.tried) - sum(old.tried),
-        sum(new.right) - sum(old.right),
-        tuple(texts),
-    )
+    steps, drafts = after.steps - before.steps, after.speculation.since(before.speculation)
+    return Run(seconds, tokens, steps, drafts, tuple(texts))
 
 
 def _result(
@@ -139,8 +127,8 @@ def _result(
 ) -> SpeculationResult:
     ratios = [p.seconds / d.seconds for p, d in zip(plain, drafting, strict=True)]
     run, base = drafting[0], plain[0]
-    steps = run.tokens - run.accepted  # each step of a sequence gives one token and the accepted
-    depth = run.drafted / steps
+    # Each step of a sequence gives one token and the accepted ones.
+    depth = run.drafts.drafted / (run.tokens - run.drafts.accepted)
     step_ratio = median(d.seconds for d in drafting) / run.steps
     step_ratio /= median(p.seconds for p in plain) / base.steps
     return SpeculationResult(

@@ -25,6 +25,8 @@ class StepSample:
         fluidity: fluidity-index of every sample that ended.
         deadlines_met, deadlines_missed, preemptions: since the step before.
         prompt_tokens, cached_tokens: of the prompts that began since the step before.
+        drafts_right, drafts_wrong: verified tokens by their place in a draft, since the step
+            before; tokens behind a wrong one are neither.
     """
 
     duration_ns: int
@@ -45,6 +47,8 @@ class StepSample:
     preemptions: int
     prompt_tokens: int
     cached_tokens: int
+    drafts_right: Sequence[int] = ()
+    drafts_wrong: Sequence[int] = ()
 
     def share_of(self, amount: float, peak: float) -> float:
         """`amount` a step as a share of what the machine could do in its time."""
@@ -79,6 +83,9 @@ class StepMetrics:
         self._deadlines = counter("deadlines", "Token deadlines of finished samples.", "outcome")
         self._preemptions = counter("preemptions", "Sequences that gave their blocks back.")
         self._prompts = counter("prefix_tokens", "Tokens of prompts that began.", "source")
+        self._drafts = counter(
+            "draft_tokens", "Drafted tokens that were verified.", "outcome", "place"
+        )
         self._flops = counter("engine_flops", "FLOPs computed.")
         self._bytes = counter("engine_bytes", "Bytes of weights, keys and values moved.")
         self._error = gauge("step_prediction_error", "Running mean of |predicted/measured-1|.")
@@ -105,6 +112,10 @@ class StepMetrics:
         self._mbu.set(step.share_of(step.bytes, step.peak_bandwidth))
         for index in step.fluidity:
             self._fluidity.observe(index)
+        for outcome, counts in (("right", step.drafts_right), ("wrong", step.drafts_wrong)):
+            for place, count in enumerate(counts):
+                if count:
+                    self._drafts.labels(outcome, str(place)).inc(count)
 
     @staticmethod
     def _count(counter: Counter, **amounts: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import sub
 
 PLACES = 16
 """Places in a draft that figures tell apart; later ones count as the last."""
@@ -25,6 +26,16 @@ class SpeculationFigures:
     accepted: int = 0
     tried: tuple[int, ...] = (0,) * PLACES
     right: tuple[int, ...] = (0,) * PLACES
+
+    def since(self, before: SpeculationFigures) -> SpeculationFigures:
+        """What became of drafts after `before` was taken."""
+        return SpeculationFigures(
+            self.drafts - before.drafts,
+            self.drafted - before.drafted,
+            self.accepted - before.accepted,
+            tuple(map(sub, self.tried, before.tried)),
+            tuple(map(sub, self.right, before.right)),
+        )
 
     def with_draft(self, drafted: int, accepted: int) -> SpeculationFigures:
         """The figures after one more draft."""

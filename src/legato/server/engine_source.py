@@ -82,6 +82,7 @@ class StepObserver:
 
 
 def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
+    drafts = now.speculation.since(before.speculation)
     return StepSample(
         duration_ns=now.step_duration_ns,
         predicted_ns=now.step_predicted_ns,
@@ -101,4 +102,8 @@ def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
         preemptions=now.preemptions - before.preemptions,
         prompt_tokens=now.prompt_tokens - before.prompt_tokens,
         cached_tokens=now.cached_prompt_tokens - before.cached_prompt_tokens,
+        drafts_right=drafts.right,
+        drafts_wrong=[
+            tried - right for tried, right in zip(drafts.tried, drafts.right, strict=True)
+        ],
     )
