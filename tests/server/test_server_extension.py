@@ -69,12 +69,22 @@ def test_objectives_reach_the_engine(client, source, path):
 
 
 @pytest.mark.parametrize("path", BODIES)
+def test_the_depth_of_drafts_reaches_the_engine(client, source, path):
+    assert client.post(path, {**BODIES[path], "legato": {"draft_tokens": 3}}).status == 200
+    client.post(path, BODIES[path])
+    assert [request.draft_tokens for request in source.requests] == [3, None]
+
+
+@pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize(
     ("options", "param"),
     [
         (5, "legato"),
         ({"foo": 1}, "legato.foo"),
         ({"slo": 5}, "legato.slo"),
+        ({"draft_tokens": -1}, "legato.draft_tokens"),
+        ({"draft_tokens": 33}, "legato.draft_tokens"),
+        ({"draft_tokens": "4"}, "legato.draft_tokens"),
         ({"slo": {"ttft_ms": 0}}, "legato.slo.ttft_ms"),
         ({"slo": {"ttft_ms": -1}}, "legato.slo.ttft_ms"),
         ({"slo": {"tbt_ms": 1e18}}, "legato.slo.tbt_ms"),

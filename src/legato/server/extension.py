@@ -9,6 +9,7 @@ from pydantic import Field
 from legato.core import Objectives
 from legato.server.generation import Generation
 from legato.server.strict import Strict
+from legato.validate import MAX_DRAFT
 
 MAX_OBJECTIVE_MS = 3_600_000
 NS_PER_MS = 1_000_000
@@ -33,6 +34,13 @@ class LegatoOptions(Strict):
     """What a request may ask for beyond OpenAI's fields."""
 
     slo: Slo | None = Field(None, description="When tokens are wanted.")
+    draft_tokens: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_DRAFT,
+        description="Most tokens that speculation guesses in a step; 0 for none. "
+        "Answers are the same whatever it is.",
+    )
     timing: bool = Field(False, description="Step and delivery times of every token.")
 
     @property

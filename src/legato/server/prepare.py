@@ -138,6 +138,7 @@ def _request(
         cache_salt=body.cache_salt or "",
         constraint=constraint,
         objectives=body.legato.objectives,
+        draft_tokens=body.legato.draft_tokens,
     )
 
 
