@@ -20,7 +20,7 @@ async def answer_chat(
     """The answer of `model` to `body`, not yet started."""
     use = body.tool_use
     request = await chat_request(service, body, use)
-    generation = Generation(service, [request], arrival_ns)
+    generation = Generation(service, [request], arrival_ns, body.pace_ns)
     named = identity(
         "chatcmpl", "chat.completion.chunk" if body.stream else "chat.completion", model
     )

@@ -61,4 +61,6 @@ async def answer_completion(
         prompts = zip(body.prompt, requests, strict=True)
         echoes = [await echo_of(service, item, r.prompt, count) for item, r in prompts]
     each = [echo for echo in echoes for _ in range(body.wanted_samples)]
-    return CompletionShape(body, Generation(service, requests, arrival_ns), model, each)
+    return CompletionShape(
+        body, Generation(service, requests, arrival_ns, body.pace_ns), model, each
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from legato.core import Objectives
 from legato.server.generation import Generation
@@ -41,7 +41,23 @@ class LegatoOptions(Strict):
         description="Most tokens that speculation guesses in a step; 0 for none. "
         "Answers are the same whatever it is.",
     )
+    pace: bool = Field(
+        False,
+        description="Deliver the tokens of a stream no closer together than `slo.tbt_ms`, which "
+        "must be given: bursts are spread out.",
+    )
     timing: bool = Field(False, description="Step and delivery times of every token.")
+
+    @model_validator(mode="after")
+    def _pace_is_known(self) -> Self:
+        if self.pace and (self.slo is None or self.slo.tbt_ms is None):
+            raise ValueError("pace needs slo.tbt_ms, the time between tokens")
+        return self
+
+    @property
+    def pace_ns(self) -> int:
+        """The least time between the tokens of a stream."""
+        return (self.objectives.tbt_ns or 0) if self.pace else 0
 
     @property
     def objectives(self) -> Objectives:

@@ -11,6 +11,7 @@ from legato.completion import LogprobEntry, SampleText
 from legato.core import FinishReason, Request, TokenEvent
 from legato.metrics.timeline import Timeline
 from legato.server.errors import ApiError, internal_error, unavailable
+from legato.server.pacer import paced
 from legato.server.service import Service
 
 
@@ -47,12 +48,14 @@ class Generation:
 
     Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, how
     many prompt tokens came from the prefix cache, when the engine began (`started_ns`), and the
-    machine time of all samples (`machine_ns`).
+    machine time of all samples (`machine_ns`). Tokens of a choice are delivered at least `pace_ns`
+    apart.
     """
 
     service: Service
     requests: Sequence[Request]
     arrival_ns: int
+    pace_ns: int = 0
     samples: list[Sample] = field(init=False)
     machine_ns: int = field(init=False, default=0)
     _open: int = field(init=False)
@@ -133,8 +136,10 @@ class Generation:
     def _events(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         """Events with the number of their request."""
         if len(self.requests) == 1:
-            return _single(self.service, self.requests[0])
-        return _merged(self.service, self.requests)
+            events = _single(self.service, self.requests[0])
+        else:
+            events = _merged(self.service, self.requests)
+        return paced(events, self.service.clock, self.pace_ns) if self.pace_ns else events
 
     def _take(self, which: int, event: TokenEvent) -> Piece | None:
         choice = which * self.requests[which].params.n + event.index

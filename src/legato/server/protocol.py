@@ -93,6 +93,11 @@ class CallRequest(Strict):
     )
 
     @property
+    def pace_ns(self) -> int:
+        """The least time between two tokens of a stream; 0 without a pace."""
+        return self.legato.pace_ns if self.stream else 0
+
+    @property
     def wanted_samples(self) -> int:
         """Samples of each prompt."""
         return 1

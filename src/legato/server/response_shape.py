@@ -178,5 +178,7 @@ async def answer_response(
     service: Service, body: ResponseRequest, model: str, arrival_ns: int
 ) -> ResponseShape:
     """The answer of `model` to `body`, not yet started."""
-    generation = Generation(service, [await response_request(service, body)], arrival_ns)
+    generation = Generation(
+        service, [await response_request(service, body)], arrival_ns, body.pace_ns
+    )
     return ResponseShape(body, generation, model)
