@@ -13,6 +13,7 @@ from bisect import insort
 from collections.abc import Callable, Collection
 from collections.abc import Sequence as List
 from heapq import merge
+from itertools import islice
 from operator import attrgetter
 
 from legato.core import TokenEvent
@@ -171,14 +172,18 @@ class Scheduler:
     def _plan_prefills(self, rows: Rows, copies: Copies, budget: StepBudget) -> None:
         """Give chunks to running and waiting sequences in order of rank."""
         running = {sequence: None for sequence in self.running if sequence not in rows}
-        waiting = tuple(self.waiting) if self._may_enter() else ()
+        # More than there are rows cannot begin in one step, however many wait.
+        waiting = tuple(islice(self.waiting, budget.rows)) if self._may_enter() else ()
         preemptions, admitting = self.num_preemptions, True
         for sequence in merge(running, waiting, key=_by_rank):
+            waits = sequence not in running
+            if waits and not admitting:
+                continue
             if budget.exhausted:
                 return
-            if sequence not in running and not _awaits_sibling(sequence):
+            if waits and not _awaits_sibling(sequence):
                 # Nobody overtakes the first who waits, nor those who just gave way.
-                admitting = admitting and self.num_preemptions == preemptions
+                admitting = self.num_preemptions == preemptions
                 admitting = admitting and self._enter(sequence, rows, copies)
             if sequence.table is not None:
                 self._give_chunk(sequence, rows, budget)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from heapq import heappop, heappush
 
 from legato.clock import Clock
 from legato.core import TokenEvent
 
 NS = 1e9
 Numbered = tuple[int, TokenEvent]
+Held = tuple[int, int, Numbered]  # when it leaves, in what order it came, and what it is
 
 
 async def paced(
@@ -23,48 +25,45 @@ async def paced(
 ) -> AsyncGenerator[Numbered, None]:
     """`events`, those of one sample at least `gap_ns` apart; samples do not wait for each other.
 
-    `events` is read without delay, so that its source never waits, and closed with this.
+    `events` is read without delay, so that its source never waits, and closed with this. What it
+    raises comes after the events before it.
     """
-    released: asyncio.Queue[Numbered | Exception | None] = asyncio.Queue()
-    reader = asyncio.create_task(_release(events, clock, gap_ns, released))
+    held: list[Held] = []
+    arrived = asyncio.Event()
+    reader = asyncio.create_task(_hold(events, clock, gap_ns, held, arrived))
     try:
-        while (item := await released.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        while held or not reader.done():
+            wait_s = (held[0][0] - clock.now_ns()) / NS if held else None
+            if wait_s is not None and wait_s <= 0:
+                yield heappop(held)[2]
+                continue
+            arrived.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(arrived.wait(), wait_s)
+        await reader
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
 
 
-async def _release(
+async def _hold(
     events: AsyncGenerator[Numbered, None],
     clock: Clock,
     gap_ns: int,
-    released: asyncio.Queue[Numbered | Exception | None],
+    held: list[Held],
+    arrived: asyncio.Event,
 ) -> None:
-    """Put each event into `released` when it is due, then what ended them: an error, or None."""
-    loop = asyncio.get_running_loop()
+    """Put each event into the heap `held` with the time of its release, and set `arrived`."""
     due: dict[tuple[int, int], int] = {}
-    latest_ns = 0
-    end: Exception | None = None
-    timers: list[asyncio.TimerHandle] = []
+    number = 0
     try:
-        try:
-            async with aclosing(events):
-                async for which, event in events:
-                    now_ns = clock.now_ns()
-                    key = (which, event.index)
-                    at_ns = max(now_ns, due.get(key, 0))
-                    due[key] = at_ns + gap_ns
-                    latest_ns = max(latest_ns, at_ns)
-                    delay = (at_ns - now_ns) / NS
-                    timers.append(loop.call_later(delay, released.put_nowait, (which, event)))
-        except Exception as error:
-            end = error
-        await asyncio.sleep(max(0, latest_ns - clock.now_ns()) / NS)
-        released.put_nowait(end)
-    except BaseException:
-        for timer in timers:
-            timer.cancel()
-        raise
+        async with aclosing(events):
+            async for which, event in events:
+                key = (which, event.index)
+                at_ns = max(clock.now_ns(), due.get(key, 0))
+                due[key] = at_ns + gap_ns
+                heappush(held, (at_ns, number, (which, event)))
+                number += 1
+                arrived.set()
+    finally:
+        arrived.set()
