@@ -271,10 +271,12 @@ class AsyncEngine:
 
     def _hand_over(self, events: list[TokenEvent]) -> None:
         """Give a step's events to the loops of their streams, in one call a loop."""
-        self._stats, self._load = self._engine.stats(), self._engine.load()
-        self._on_step(self._stats)
+        stats, load = self._engine.stats(), self._engine.load()
+        self._on_step(stats)
         batches: dict[asyncio.AbstractEventLoop, list[tuple[_Stream, TokenEvent]]] = {}
         with self._changed:
+            # With `_unseen`, so that nobody counts a request twice that was seen or cancelled.
+            self._stats, self._load = stats, load
             self._unseen = [message for message in self._inbox if isinstance(message, Request)]
             self._num_waiting = self._stats.waiting_requests + len(self._unseen)
             for event in events:
