@@ -24,12 +24,8 @@ STEPS ?= 1000000
 soak: $(VENV)/.installed-dev ## a million steps of random schedules with faults; SEED=n replays one
 	@PYTHONPATH=tests $(BIN)/python -m sim.soak $(if $(SEED),--seed $(SEED),--steps $(STEPS))
 
-sanitize: $(VENV)/.installed-dev ## the kernels' own checks under AddressSanitizer and UBSan
-	@$(PIP) 'nanobind>=2.4'
-	@cmake -S . -B build/sanitize -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
-	    -DLEGATO_SELF_CHECKS=ON -DLEGATO_SANITIZE=address,undefined >/dev/null
-	@cmake --build build/sanitize --parallel --target linear_test attention_test sample_test
-	@for check in linear attention sample; do build/sanitize/$${check}_test || exit 1; done
+sanitize: $(VENV)/.installed-dev ## the kernels' checks and every op under AddressSanitizer and UBSan
+	@scripts/sanitize.sh
 
 check: $(VENV)/.installed-dev ## lint, types, import direction
 	@$(BIN)/ruff check .

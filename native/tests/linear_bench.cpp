@@ -2,7 +2,7 @@
 //
 //   linear_bench [threads] [format name or all] [m ...]
 //
-// Built as self_checks.cmake says. Weights are copied until they exceed the caches, so that small m reads
+// Built as CMakeLists.txt says. Weights are copied until they exceed the caches, so that small m reads
 // memory. Compare only within one run.
 #include <algorithm>
 #include <chrono>

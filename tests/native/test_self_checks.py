@@ -1,0 +1,31 @@
+"""The kernels' own checks, in C++: every instruction set of this CPU, without Python between."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "checks"
+
+
+def run(*command: str | Path) -> str:
+    """What a command printed. Fails with that where it does not exit 0."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def programs() -> Path:
+    """The folder of the compiled programs."""
+    run("cmake", "-S", ROOT / "native" / "tests", "-B", BUILD)
+    run("cmake", "--build", BUILD, "--parallel", "2", "--target", "checks")
+    return BUILD
+
+
+@pytest.mark.parametrize("kernels", ["linear", "attention", "sample"])
+def test_the_kernels_own_checks_pass(programs: Path, kernels: str) -> None:
+    assert f"{kernels}: all passed" in run(programs / f"{kernels}_test")
