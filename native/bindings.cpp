@@ -294,7 +294,8 @@ void bind_executor(nb::module_& m) {
       .def(nb::init<Simd, Precision, int32_t, int32_t, int32_t>(), "simd"_a, "precision"_a,
            "threads"_a, "rows"_a, "outputs"_a);
   nb::class_<Executor>(m, "Executor")
-      .def(nb::init<Plan, Options>(), "plan"_a, "options"_a,
+      .def(nb::init<Plan, Options, const Executor*, bool>(), "plan"_a, "options"_a,
+           "beside"_a.none() = nb::none(), "share_kv"_a = false,
            nb::call_guard<nb::gil_scoped_release>())
       .def("allocate_kv", &Executor::allocate_kv, "blocks"_a)
       .def("copy_blocks", &copy_blocks, "sources"_a, "targets"_a)

@@ -44,16 +44,45 @@ bool same_shape(const Attention& a, const Attention& b) {
   return a.window == b.window && a.heads == b.heads;
 }
 
+bool same_layout(const KVSpec& a, const KVSpec& b) {
+  return a.windows == b.windows && a.layers_per_block == b.layers_per_block &&
+         a.block_size == b.block_size && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim &&
+         a.type == b.type;
+}
+
+// Packed panels of `b` are the first ones of `a`.
+bool begins_with(const WeightSpec& a, const WeightSpec& b) {
+  return a.data == b.data && a.format == b.format && a.columns == b.columns && a.rows >= b.rows;
+}
+
 }  // namespace
 
-Executor::Executor(Plan plan, Options options)
+Executor::Executor(Plan plan, Options options, const Executor* beside, bool share_kv)
     : plan_(std::move(plan)),
       options_(options),
-      pool_(options.threads),
-      memory_(plan_, options.threads, scratch_widths(plan_)),
+      pool_(beside ? beside->pool_ : std::make_shared<ThreadPool>(options.threads)),
+      packed_(plan_.weights.size()),
+      memory_(plan_, pool_->size(), scratch_widths(plan_)),
+      kv_(beside && share_kv ? beside->kv_ : std::make_shared<KVPool>()),
       attention_plan_of_(plan_.instructions.size(), kNone) {
+  if (beside && share_kv && !same_layout(plan_.kv, beside->plan_.kv)) {
+    throw StepError("a KV pool is shared only between programs of one layout");
+  }
+  if (beside) borrow_weights(*beside);
   pack_weights();
   memory_.reserve({options.rows, options.outputs, options.outputs});
+}
+
+void Executor::borrow_weights(const Executor& other) {
+  borrowed_ = other.borrowed_;
+  borrowed_.push_back(other.weights_);
+  for (const int32_t weight : linear_weights(plan_)) {
+    const WeightSpec& spec = plan_.weights[weight];
+    for (size_t i = 0; i < other.packed_.size(); ++i) {
+      if (other.packed_[i].data == nullptr || !begins_with(other.plan_.weights[i], spec)) continue;
+      packed_[weight] = {spec.format, spec.rows, spec.columns, other.packed_[i].data};
+    }
+  }
 }
 
 void Executor::pack_weights() {
@@ -65,24 +94,26 @@ void Executor::pack_weights() {
   std::vector<Item> items;
   std::vector<int64_t> offsets;
   int64_t total = 0;
-  const std::set<int32_t> used = linear_weights(plan_);
+  std::set<int32_t> used = linear_weights(plan_);
+  for (size_t i = 0; i < packed_.size(); ++i) {
+    if (packed_[i].data != nullptr) used.erase(static_cast<int32_t>(i));
+  }
   for (const int32_t weight : used) {
     const WeightSpec& spec = plan_.weights[weight];
     offsets.push_back(total);
     total += round_up(packed_bytes(spec.format, spec.rows, spec.columns), kAlignment);
   }
-  weights_.reserve(total);
-  packed_.resize(plan_.weights.size());
+  weights_->reserve(total);
   auto offset = offsets.begin();
   for (const int32_t weight : used) {
     const WeightSpec& spec = plan_.weights[weight];
-    uint8_t* target = weights_.data() + *offset++;
+    uint8_t* target = weights_->data() + *offset++;
     packed_[weight] = {spec.format, spec.rows, spec.columns, target};
     for (int64_t panel = 0; panel < packed_[weight].panels(); panel += kPanelsPerPackItem) {
       items.push_back({weight, target, panel});
     }
   }
-  pool_.run([&](Worker& worker) {
+  pool_->run([&](Worker& worker) {
     worker.share(static_cast<int64_t>(items.size()), [&](int64_t i) {
       const auto& [weight, target, first] = items[i];
       const WeightSpec& spec = plan_.weights[weight];
@@ -93,27 +124,27 @@ void Executor::pack_weights() {
 }
 
 void Executor::allocate_kv(int32_t blocks) {
-  kv_.reserve(blocks * plan_.kv.block_bytes());
-  blocks_ = blocks;
+  kv_->arena.reserve(blocks * plan_.kv.block_bytes());
+  kv_->blocks = blocks;
 }
 
 void Executor::copy_blocks(const int32_t* sources, const int32_t* targets, int64_t count) {
-  check_blocks("sources", sources, count, blocks_);
-  check_blocks("targets", targets, count, blocks_);
+  check_blocks("sources", sources, count, kv_->blocks);
+  check_blocks("targets", targets, count, kv_->blocks);
   const int64_t bytes = plan_.kv.block_bytes();
   for (int64_t i = 0; i < count; ++i) {
-    std::memmove(kv_.data() + targets[i] * bytes, kv_.data() + sources[i] * bytes,
+    std::memmove(kv_->arena.data() + targets[i] * bytes, kv_->arena.data() + sources[i] * bytes,
                  static_cast<size_t>(bytes));
   }
 }
 
 void Executor::run(const Step& step) {
   if (profile_) profile_->start_step();
-  check_step(step, plan_, blocks_);
+  check_step(step, plan_, kv_->blocks);
   memory_.reserve({step.tokens, step.outputs, step.rows(Rows::Logits)});
   plan_attentions(context(step));
   const StepContext ready = context(step);
-  pool_.run([&](Worker& worker) {
+  pool_->run([&](Worker& worker) {
     const bool measured = profile_ && worker.index() == 0;
     rope_tables(ready, worker);
     if (measured) profile_->before_instructions();
@@ -137,7 +168,7 @@ StepContext Executor::context(const Step& step) const {
           options_.simd,
           options_.precision,
           row_ops(options_.simd),
-          kv_.data(),
+          kv_->arena.data(),
           attention_plans_,
           attention_plan_of_,
           attention_scratch_.data()};

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from legato.backends.base import F32, StepInput, StepOutput
+from legato.backends.base import F32, Backend, StepInput, StepOutput
 from legato.backends.check import check_step
 from legato.backends.reference_kv import ReferenceKV
 from legato.backends.reference_ops import FUNCTIONS, State
@@ -26,10 +26,19 @@ from legato.tensor import Tensor
 
 
 class ReferenceBackend:
-    """Executes a program op by op. See `legato.backends.base.Backend` for the contract."""
+    """Executes a program op by op. See `legato.backends.base.Backend` for the contract.
+
+    With `share_kv` it uses the KV pool of the one `beside` it.
+    """
 
     def __init__(
-        self, program: Program, weights: Mapping[str, Tensor], config: EngineConfig
+        self,
+        program: Program,
+        weights: Mapping[str, Tensor],
+        config: EngineConfig,
+        *,
+        beside: Backend | None = None,
+        share_kv: bool = False,
     ) -> None:
         if config.backend != "reference":
             raise BackendError(f"the reference backend was given a config for {config.backend!r}")
@@ -40,6 +49,7 @@ class ReferenceBackend:
         self._hidden = "" if head is None else head.inputs[0]
         self._logits = program.ops[-1].inputs[0]
         self._kv: ReferenceKV | None = None
+        self._pool_owner = self if beside is None or not share_kv else _shared(beside, program)
 
     @property
     def name(self) -> str:
@@ -98,9 +108,17 @@ class ReferenceBackend:
         return {name: live[name] for name in wanted}
 
     def _pool(self) -> ReferenceKV:
-        if self._kv is None:
+        kv = self._pool_owner._kv
+        if kv is None:
             raise BackendError("the KV pool is not allocated: call allocate_kv first")
-        return self._kv
+        return kv
+
+
+def _shared(beside: Backend, program: Program) -> ReferenceBackend:
+    """`beside`, whose KV pool a backend for `program` is to use."""
+    if not isinstance(beside, ReferenceBackend) or beside._program.kv != program.kv:
+        raise BackendError("a KV pool is shared only between programs of one layout")
+    return beside
 
 
 def _output(step: StepInput, logits: F32 | None, hidden: F32 | None) -> StepOutput:

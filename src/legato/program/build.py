@@ -9,6 +9,7 @@ from legato.models.arch import ArchConfig
 from legato.program.builder import ProgramBuilder
 from legato.program.kv import group_layers
 from legato.program.program import KVLayout, OpKind, Program
+from legato.program.shortcut import HEAD, Shortcut, head_weight
 from legato.tensor import Tensor
 
 
@@ -19,6 +20,7 @@ def build_program(
     block_size: int,
     kv_dtype: KVElement,
     max_context: int,
+    shortcut: Shortcut | None = None,
 ) -> Program:
     """The verified program of `arch` over `weights` (canonical names of models/names.py).
 
@@ -26,6 +28,8 @@ def build_program(
         block_size: tokens per KV block.
         kv_dtype: element type of cached keys and values.
         max_context: longest sequence in tokens.
+        shortcut: build a cheaper program that guesses what the whole one would say. It has the
+            same KV layout; `weights` need what `shortcut_weights` adds to them.
 
     Raises:
         ProgramError: a weight is missing or its shape does not fit the architecture.
@@ -39,12 +43,12 @@ def build_program(
     )
     builder = ProgramBuilder(weights, kv=kv, vocab_size=arch.vocab_size, max_context=max_context)
     x = _embedding(builder, arch)
-    for index in range(len(arch.layers)):
+    for index in shortcut.layers if shortcut else range(len(arch.layers)):
         layer = _Layer(builder, arch, index)
         x = layer.attention_half(x)
         x = layer.ffn_half(x)
-    _head(builder, arch, x)
-    return builder.finish()
+    _head(builder, arch, x, HEAD if shortcut else head_weight(arch))
+    return builder.finish(partial=shortcut is not None)
 
 
 def _embedding(builder: ProgramBuilder, arch: ArchConfig) -> str:
@@ -54,10 +58,9 @@ def _embedding(builder: ProgramBuilder, arch: ArchConfig) -> str:
     return builder.add(OpKind.SCALE, "embed_scaled", x, factor=arch.embed_scale)
 
 
-def _head(builder: ProgramBuilder, arch: ArchConfig, x: str) -> None:
+def _head(builder: ProgramBuilder, arch: ArchConfig, x: str, weight: str) -> None:
     x = builder.add(OpKind.TAKE_ROWS, "output_rows", x)
     x = _norm(builder, arch, "final_norm", x)
-    weight = "embed.weight" if arch.tied_head else "head.weight"
     x = builder.add(OpKind.LINEAR, "logits", x, weights=(weight,))
     if arch.logit_soft_cap is not None:
         x = builder.add(OpKind.SOFT_CAP, "logits_capped", x, cap=arch.logit_soft_cap)

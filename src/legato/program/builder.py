@@ -45,10 +45,10 @@ class ProgramBuilder:
         self._ops.append(replace(op, outputs=tuple(buffer.name for buffer in outputs)))
         return name if outputs else ""
 
-    def finish(self) -> Program:
-        """The verified program."""
+    def finish(self, *, partial: bool = False) -> Program:
+        """The verified program; a `partial` one may leave layers out."""
         program = replace(self._draft, ops=tuple(self._ops))
-        verify(program)
+        verify(program, partial=partial)
         return program
 
     def _use_weight(self, name: str) -> None:

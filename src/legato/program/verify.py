@@ -11,12 +11,13 @@ from legato.program.ops import OPS, weight_bytes
 from legato.program.program import Op, OpKind, Program
 
 
-def verify(program: Program) -> None:
+def verify(program: Program, *, partial: bool = False) -> None:
     """Raise ProgramError naming the first op (index, kind, name) that is not well formed.
 
     Every op must be in the table, have its operands, weights and parameters, and use only what
     was defined before; every buffer and weight must be used; a layer's keys and values must be
-    appended before it attends; the last op, and no other, samples.
+    appended before it attends, of every layer unless the program is `partial`; the last op, and no
+    other, samples.
     """
     _check_kv_layout(program)
     _check_weights(program)
@@ -32,7 +33,10 @@ def verify(program: Program) -> None:
         except ProgramError as error:
             raise ProgramError(f"op {index} {op.kind} {op.name!r}: {error}") from error
     _check_end(program)
-    _check_all_used(program, appended)
+    _check_all_used(program)
+    silent = {layer for group in program.kv.groups for layer in group.layers} - appended
+    if silent and not partial:
+        _fail(f"layers {sorted(silent)} have a place in the KV cache but never append to it")
 
 
 def _fail(message: str) -> Never:
@@ -120,13 +124,10 @@ def _check_end(program: Program) -> None:
         _fail(f"the last op, and no other, must be sample; sample is at {samples or 'no index'}")
 
 
-def _check_all_used(program: Program, appended: set[int]) -> None:
+def _check_all_used(program: Program) -> None:
     read = {name for op in program.ops for name in op.inputs}
     used = {name for op in program.ops for name in op.weights}
-    silent = {layer for group in program.kv.groups for layer in group.layers} - appended
     if unread := sorted(program.buffers.keys() - read):
         _fail(f"buffers that no op reads: {', '.join(unread)}")
     if unused := sorted(program.weights.keys() - used):
         _fail(f"weights that no op uses: {', '.join(unused)}")
-    if silent:
-        _fail(f"layers {sorted(silent)} have a place in the KV cache but never append to it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from legato import _native
-from legato.backends.base import StepInput, StepOutput
+from legato.backends.base import Backend, StepInput, StepOutput
 from legato.backends.native.cpus import usable_cpus
 from legato.backends.native.lower import KV_TYPES, lower
 from legato.config import EngineConfig, SimdPath
@@ -28,18 +28,27 @@ PRECISION = {
 class NativeBackend:
     """Executes a program with C++ kernels. See `legato.backends.base.Backend` for the contract.
 
+    One `beside` another uses its threads, and its packed weights where the bytes are the same
+    ones; with `share_kv` its KV pool too. Only one of them may run at a time.
+
     Raises BackendError where this CPU lacks the instruction set that `config` forces, or where
     `config` and program disagree; CapacityError where memory for the weights cannot be had.
     """
 
     def __init__(
-        self, program: Program, weights: Mapping[str, Tensor], config: EngineConfig
+        self,
+        program: Program,
+        weights: Mapping[str, Tensor],
+        config: EngineConfig,
+        *,
+        beside: Backend | None = None,
+        share_kv: bool = False,
     ) -> None:
         _check_kv_type(program, config)
         simd = _choose_simd(config.simd)
         self._name = f"native/{simd.name.lower()}"
         self._block_bytes = program.kv.block_bytes
-        self._has_pool = False
+        self._has_pool = share_kv
         # The runtime reads embedding rows from the tensors' own bytes, so they must stay alive.
         self._tensors = [weights[name] for name in program.weights]
         options = _native.Options(
@@ -51,8 +60,10 @@ class NativeBackend:
         )
         try:
             self._executor: _native.Executor | None = _native.Executor(
-                lower(program, weights), options
+                lower(program, weights), options, _executor_of(beside), share_kv
             )
+        except _native.StepError as error:
+            raise BackendError(str(error)) from error
         except MemoryError as error:
             raise CapacityError("no memory for the weights in kernel order") from error
 
@@ -65,6 +76,11 @@ class NativeBackend:
     def num_threads(self) -> int:
         """Threads that execute a step, the calling one included."""
         return self._running().threads
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that it packed itself: what it shares with others is not counted."""
+        return self._running().weight_bytes
 
     def allocate_kv(self, num_blocks: int) -> None:
         """Make the pool. Raises CapacityError where the memory cannot be had."""
@@ -120,6 +136,14 @@ class NativeBackend:
         if self._executor is None:
             raise BackendError("the backend is closed")
         return self._executor
+
+
+def _executor_of(beside: Backend | None) -> _native.Executor | None:
+    if beside is None:
+        return None
+    if not isinstance(beside, NativeBackend):
+        raise BackendError(f"a native backend shares nothing with a {beside.name} one")
+    return beside._running()
 
 
 def kernel_names(config: EngineConfig) -> dict[str, str]:
