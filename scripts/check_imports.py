@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "dequantize": {"errors", "tensor"},
     "validate": BASE,
     "constrain": {"errors", "clock"},
+    "adaptive": {"errors", "core"},
     "tools": {"errors", "constrain", "text"},
     "text": {"errors", "core", "clock"},
     "completion": {"errors", "core", "text"},
