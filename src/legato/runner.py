@@ -11,6 +11,7 @@ import numpy as np
 
 from legato.backends.base import F32, I32, Backend, SamplingInput, StepInput, StepOutput
 from legato.core import TokenLogprobs
+from legato.decode_rows import DecodeRows
 from legato.kvcache.table import BlockTable, TableStore
 from legato.sampling_slots import SlotStates, slot_of
 from legato.scheduler.batch import Batch, Choices
@@ -25,24 +26,26 @@ class Runner:
         self._tables = tables
         self._block_size = block_size
         self._slots = SlotStates(tables.num_slots, vocab)
-        self._numbers = np.arange(tables.num_slots + 1, dtype=np.int32)
+        self._decodes: DecodeRows | None = None  # of the last step, if it was one of decodes
 
     def run(self, batch: Batch) -> list[Choices]:
         """Execute `batch` once; what was chosen for each of its sequences, in order."""
         if batch.copies:
             sources, targets = zip(*batch.copies, strict=True)
             self._backend.copy_blocks(sources, targets)
+        decodes, self._decodes = self._decodes, None  # a step that fails is not gone on with
+        if decodes is not None and decodes.continues_as(batch):
+            decodes.advance()
+            return self._run_decodes(decodes, batch)
         takers = [
             s
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
             if s.samples_after(rows)
         ]
         if len(takers) == len(batch.sequences) == sum(batch.num_rows):
-            step = self._decode_input(takers)
-        else:
-            step = self._step_input(batch, takers)
-        output = self._backend.run(step)
-        return _choices(batch, takers, output)
+            decodes = DecodeRows(takers, self._tables, self._block_size, self._slots)
+            return self._run_decodes(decodes, batch)
+        return _choices(batch, takers, self._backend.run(self._step_input(batch, takers)))
 
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:
         """Logits f32 [n − start, vocab] of `tokens` [n] from position `start` on; `table` holds
@@ -72,26 +75,11 @@ class Runner:
             output_rows=np.arange(length - start, dtype=np.int32),
         )
 
-    def _decode_input(self, sequences: list[Sequence]) -> StepInput:
-        """The step in which all of `sequences` decode one row each: what most steps are.
-
-        The kernels have pushed Python out of the caches, so that what is left out here counts
-        several times.
-        """
-        count = len(sequences)
-        num_tokens = [s.num_tokens for s in sequences]
-        lengths = np.array(num_tokens, np.int32)
-        width = -(-max(num_tokens) // self._block_size)
-        slots = [slot_of(s) for s in sequences]
-        return StepInput(
-            token_ids=np.array([s.last_token for s in sequences], np.int32),
-            positions=lengths - 1,
-            query_starts=self._numbers[: count + 1],
-            kv_lengths=lengths,
-            block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
-            output_rows=self._numbers[:count],
-            sampling=self._slots.sampling_input(sequences, lengths),
-        )
+    def _run_decodes(self, decodes: DecodeRows, batch: Batch) -> list[Choices]:
+        output = self._backend.run(decodes.step)
+        chosen = decodes.take(output) or _choices(batch, batch.sequences, output)
+        self._decodes = decodes
+        return chosen
 
     def _step_input(self, batch: Batch, takers: list[Sequence]) -> StepInput:
         """The step of `batch`, in which `takers` get a token."""

@@ -94,6 +94,12 @@ class SlotStates:
             masks=masks,
         )
 
+    def varies(self, sequences: list[Sequence]) -> bool:
+        """Whether more than the position changes from token to token for one of `sequences`,
+        whose state was asked for before."""
+        changing = self._biases.keys() | self._seen.keys()
+        return any(s.matcher is not None or slot_of(s) in changing for s in sequences)
+
     def _gather(self, slots: list[int]) -> _Fixed:
         temperature, top_p, min_p, presence, frequency, repetition = self._f32.take(slots, axis=1)
         top_k, num_logprobs = self._i32.take(slots, axis=1)

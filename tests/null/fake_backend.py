@@ -6,6 +6,7 @@ wrong table, a lost block or a skipped copy shows up as a wrong token.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class FakeBackend:
     def run(self, step: StepInput) -> StepOutput:
         self.runs += 1
         if self.keep_steps:
-            self.steps.append(step)
+            self.steps.append(deepcopy(step))
         self.fault(self.runs)
         check_step(step, self.program, num_blocks=len(self.store))
         self._append(step)

@@ -15,8 +15,8 @@ from null.fake_backend import FakeBackend
 
 ROOT = Path(legato.__file__).parent
 PARTS = (
-    *("engine.py", "live_requests.py", "step_times.py", "runner.py", "sampling_slots.py"),
-    *("constraint_masks.py", "scheduler", "kvcache", "cost"),
+    *("engine.py", "live_requests.py", "step_times.py", "runner.py", "decode_rows.py"),
+    *("sampling_slots.py", "constraint_masks.py", "scheduler", "kvcache", "cost"),
 )
 TRACED = tuple(str(ROOT / part) for part in PARTS)
 TRUSTED = {"drop", "recover", "clear", "_fail", "_fail_faulty"}

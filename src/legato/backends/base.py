@@ -127,7 +127,11 @@ class Backend(Protocol):
         ...
 
     def run(self, step: StepInput) -> StepOutput:
-        """Execute the program once. Blocks until done; the GIL is not held meanwhile."""
+        """Execute the program once. Blocks until done; the GIL is not held meanwhile.
+
+        The same `step` may come again with other values in its arrays: nothing is to be kept of
+        it, but which arrays they are.
+        """
         ...
 
     def close(self) -> None:
