@@ -84,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "engine",
         "kvcache",
         "text",
+        "tools",
         "validate",
     },
     "metrics": {"errors", "core"},

@@ -19,8 +19,16 @@ from legato.constrain.form import OutputForm, from_response_format
 from legato.core import Constraint, FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
 from legato.engine import EngineStats
 from legato.errors import InvalidRequestError, LegatoError
+from legato.text.chat_messages import normalised_messages
 from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
+from legato.tools.calls import ToolCall, read_answer
+from legato.tools.dialect import style_of
+from legato.tools.function import NO_TOOLS, ToolUse
+from legato.tools.grammar import tool_form
+from legato.tools.parse import parse_tool_use, parse_tools
+from legato.tools.reading import make_parser, written_dialect
+from legato.tools.shown import shown_tools
 from legato.validate import check_params
 
 Prompt = str | List[int]
@@ -38,6 +46,7 @@ class SampleResult:
         token_ids: all tokens, with the one that ended the sequence.
         logprobs: one entry per token, where they were asked for.
         token_times_ns: when the step of each token ended.
+        tool_calls: where functions were offered, those that were called.
     """
 
     index: int
@@ -47,6 +56,7 @@ class SampleResult:
     finish_reason: FinishReason | None = None
     error: str | None = None
     token_times_ns: list[int] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -91,6 +101,7 @@ class LLM:
         self.model = parts.model
         self.tokenizer: Tokenizer = parts.tokenizer
         self._template = parts.template
+        self._tools = style_of(parts.tokenizer.chat_template)
         self._grammars = GrammarCompiler(parts.tokenizer)
         self._engine = parts.engine
         self._clock = clock
@@ -125,7 +136,9 @@ class LLM:
         """
         wanted = _as_list(prompts)
         return self._generate(
-            [self._prompt(p) for p in wanted], _per_prompt(params, len(wanted)), response_format
+            [self._prompt(p) for p in wanted],
+            _per_prompt(params, len(wanted)),
+            self._constraint(response_format),
         )
 
     def chat(
@@ -134,10 +147,23 @@ class LLM:
         params: SamplingParams | None = None,
         *,
         response_format: ResponseFormat = None,
+        tools: List[Mapping[str, Any]] = (),
+        tool_choice: str | Mapping[str, Any] | None = None,
+        parallel_tool_calls: bool | None = None,
     ) -> GenerationResult:
-        """The assistant's next turn. `messages` are {"role": …, "content": …}."""
-        prompt = self._chat_prompt(messages)
-        return self._generate([prompt], [params or SamplingParams()], response_format)[0]
+        """The assistant's next turn. `messages` are {"role": …, "content": …}.
+
+        `tools`, `tool_choice` and `parallel_tool_calls` are those of OpenAI's chat API; the calls
+        are then in `SampleResult.tool_calls`, and `text` is what was written around them.
+        """
+        functions = parse_tools(list(tools)) if tools else ()
+        use = parse_tool_use(functions, tool_choice, parallel_tool_calls)
+        prompt = self._chat_prompt(messages, use)
+        constraint = self._constraint(response_format, use)
+        (result,) = self._generate([prompt], [params or SamplingParams()], constraint)
+        if use.functions:
+            self._read_calls(result, use, prescribed=constraint is not None)
+        return result
 
     def stream(
         self,
@@ -194,9 +220,8 @@ class LLM:
         self.close()
 
     def _generate(
-        self, prompts: List[_Encoded], params: List[SamplingParams], wanted: ResponseFormat
+        self, prompts: List[_Encoded], params: List[SamplingParams], constraint: Constraint | None
     ) -> list[GenerationResult]:
-        constraint = self._constraint(wanted)
         pairs = zip(prompts, params, strict=True)
         requests = [self._request(prompt, chosen, constraint) for prompt, chosen in pairs]
         for request in requests:
@@ -266,17 +291,27 @@ class LLM:
             id=f"llm-{self._added}", prompt=prompt.token_ids, params=params, constraint=constraint
         )
 
-    def _constraint(self, wanted: ResponseFormat) -> Constraint | None:
+    def _constraint(self, wanted: ResponseFormat, use: ToolUse = NO_TOOLS) -> Constraint | None:
         form = wanted if isinstance(wanted, OutputForm) else from_response_format(wanted)
+        if use.functions:
+            form = tool_form(use, written_dialect(self._tools.dialect, prescribed=True), form)
         return None if form is None else self._grammars.compile(form)
+
+    def _read_calls(self, result: GenerationResult, use: ToolUse, *, prescribed: bool) -> None:
+        for output in result.outputs:
+            parser = make_parser(self._tools.dialect, use, prescribed=prescribed)
+            output.text, output.tool_calls = read_answer(parser, output.text)
 
     def _prompt(self, prompt: Prompt) -> _Encoded:
         if isinstance(prompt, str):
             return _Encoded(*text_prompt(self.tokenizer, prompt, self.max_context))
         return _Encoded(None, tuple(prompt))
 
-    def _chat_prompt(self, messages: List[Message]) -> _Encoded:
-        return _Encoded(*chat_prompt(self.tokenizer, self._template, messages, self.max_context))
+    def _chat_prompt(self, messages: List[Message], use: ToolUse = NO_TOOLS) -> _Encoded:
+        shown, tools = shown_tools(self._tools, normalised_messages(messages), use)
+        return _Encoded(
+            *chat_prompt(self.tokenizer, self._template, shown, self.max_context, tools)
+        )
 
 
 @dataclass(frozen=True, slots=True)

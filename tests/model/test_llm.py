@@ -25,10 +25,10 @@ USER = {"role": "user", "content": "Hello"}
 VOCABULARY = GGUFVocabulary(byte_bpe_metadata())
 
 
-@pytest.fixture
-def llm(monkeypatch: pytest.MonkeyPatch) -> Iterator[LLM]:
+@pytest.fixture(params=[256])
+def llm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LLM]:
     size = len(VOCABULARY.metadata["tokenizer.ggml.tokens"])
-    arch, weights = tiny_model({"vocab_size": size})
+    arch, weights = tiny_model({"vocab_size": size, "max_context": request.param})
     model = Model("tiny", Path("tiny.gguf"), arch, weights, VOCABULARY)
     monkeypatch.setattr(assemble, "resolve_model", lambda path: path)
     monkeypatch.setattr(assemble, "load_model", lambda path: model)
@@ -176,6 +176,52 @@ def test_outputs_have_the_form_that_was_asked_for(llm):
     assert llm.chat([USER], params, response_format=choice(colours)).outputs[0].text in colours
     assert "".join(llm.stream("A", response_format=regex("[ab]{3}"))).strip("ab") == ""
     assert "".join(llm.stream_chat([USER], response_format=choice(["x"]))) == "x"
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Bonn", "Rome"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("llm", [1024], indirect=True)
+def test_functions_are_called_offline_too(llm):
+    params = SamplingParams(temperature=1.0, seed=3, n=2, max_tokens=100)
+    result = llm.chat([USER], params, tools=[WEATHER], tool_choice="required",
+                      parallel_tool_calls=False)  # fmt: skip
+    assert '"name": "weather"' in result.prompt
+    for output in result.outputs:
+        (call,) = output.tool_calls
+        assert (call.name, output.text) == ("weather", "")
+        assert json.loads(call.arguments)["city"] in ("Bonn", "Rome")
+    called = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    history = [USER, {"role": "assistant", "tool_calls": [called]},
+               {"role": "tool", "tool_call_id": "c", "content": "rain"}]  # fmt: skip
+    assert llm.chat(history, GREEDY, tools=[WEATHER]).outputs[0].finish_reason
+    assert "rain" in llm.chat(history, GREEDY).prompt
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "x"}]}, "tools[0].type"),
+        ({"tools": [WEATHER], "tool_choice": "any"}, "tool_choice"),
+        ({"tool_choice": "auto"}, "tool_choice"),
+        ({"parallel_tool_calls": True}, "parallel_tool_calls"),
+    ],
+)
+def test_tools_that_cannot_be_honoured_are_refused(llm, fields, param):
+    with pytest.raises(InvalidRequestError) as caught:
+        llm.chat([USER], GREEDY, **fields)
+    assert caught.value.param == param
 
 
 @pytest.mark.parametrize("wanted", [{"type": "xml"}, {"type": "json_schema"}, regex("(?=a)")])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from legato.errors import InvalidRequestError
-from legato.tools.function import NO_TOOLS, ToolMode, parse_tool_use, parse_tools
+from legato.tools.function import NO_TOOLS, ToolMode
+from legato.tools.parse import RESPONSES, parse_tool_use, parse_tools
 
 
 def tool(**function):
@@ -102,3 +103,33 @@ def test_choices_that_cannot_be_are_refused(functions, choice, parallel, param):
     with pytest.raises(InvalidRequestError) as caught:
         parse_tool_use(functions, choice, parallel)
     assert caught.value.param == param
+
+
+def flat(name="f", **members):
+    return {"type": "function", "name": name, **members}
+
+
+def test_the_flat_notation_of_responses_is_read():
+    unsaid, loose, strict = parse_tools(
+        [flat(), flat("g", strict=False), flat("h", strict=True)], RESPONSES
+    )
+    assert [(f.strict, f.prescribed) for f in (unsaid, loose, strict)] == [
+        (False, True),
+        (False, False),
+        (True, False),
+    ]
+    assert parse_tools([], RESPONSES) == ()
+    assert parse_tool_use((), "auto", True, RESPONSES) == NO_TOOLS
+    use = parse_tool_use((unsaid, loose), {"type": "function", "name": "g"}, None, RESPONSES)
+    assert (use.mode, use.names) == (ToolMode.REQUIRED, {"g"})
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_some_of_the_tools_may_be_allowed(mode):
+    names = [{"type": "function", "function": {"name": "g"}}]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": names}}
+    use = parse_tool_use(FUNCTIONS, choice, None)
+    assert (use.mode, use.parallel, use.names) == (ToolMode(mode), True, {"g"})
+    for wrong in ({"mode": "none", "tools": names}, {"mode": mode, "tools": []}, {"mode": mode}):
+        with pytest.raises(InvalidRequestError):
+            parse_tool_use(FUNCTIONS, {**choice, "allowed_tools": wrong}, None)

@@ -14,8 +14,9 @@ from legato.constrain.compiler import GrammarCompiler
 from legato.constrain.form import json_schema, regex
 from legato.errors import InvalidRequestError
 from legato.tools.dialect import HERMES, LLAMA, MISTRAL, PYTHONIC
-from legato.tools.function import ToolMode, ToolUse, parse_tools
+from legato.tools.function import ToolMode, ToolUse
 from legato.tools.grammar import tool_form
+from legato.tools.parse import parse_tools
 from legato.tools.parts import CallArguments, CallBegin, TextPart
 from legato.tools.reading import make_parser, written_dialect
 from text.tiny_tokenizers import make_case

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from legato.tools.dialect import HERMES, LLAMA, MISTRAL, PYTHONIC, ToolStyle, style_of
-from legato.tools.function import ToolMode, ToolUse, parse_tools
+from legato.tools.function import ToolMode, ToolUse
+from legato.tools.parse import parse_tools
 from legato.tools.parts import CallArguments, CallBegin
 from legato.tools.prompt import plain_messages
 from legato.tools.reading import make_parser

@@ -18,11 +18,14 @@ from legato.server.protocol import (
     GenerationRequest,
     Message,
 )
+from legato.server.response_items import turns_of
 from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
-from legato.server.tool_prepare import shown_tools, tool_constraint
+from legato.server.tool_prepare import tool_constraint
 from legato.text.prompt import chat_prompt, text_prompt
 from legato.tools.function import NO_TOOLS, ToolUse
+from legato.tools.shown import shown_tools
+from legato.tools.turns import check_calls
 from legato.validate import MAX_SAMPLES
 
 TOKENISE_AT_ONCE = 2000
@@ -36,20 +39,18 @@ async def chat_request(service: Service, body: ChatRequest, use: ToolUse = NO_TO
     """
     turns = [turn_of(message) for message in body.messages]
     prompt = await asyncio.to_thread(chat_ids, service, turns, "messages", use)
-    if use.functions:
-        constraint = await tool_constraint(service, use, body.output_form)
-    else:
-        constraint = await _constraint(service, body)
-    return _request(service, body, prompt, "messages", constraint)
+    return _request(service, body, prompt, "messages", await _constraint(service, body, use))
 
 
-async def response_request(service: Service, body: ResponseRequest) -> Request:
+async def response_request(
+    service: Service, body: ResponseRequest, use: ToolUse = NO_TOOLS
+) -> Request:
     """The request that answers `input`, under its instructions."""
-    turns = [{"role": _role(item.role), "content": item.content} for item in body.input]
+    turns = turns_of(body.input)
     if body.instructions is not None:
         turns.insert(0, {"role": "system", "content": body.instructions})
-    prompt = await asyncio.to_thread(chat_ids, service, turns, "input")
-    return _request(service, body, prompt, "input", await _constraint(service, body))
+    prompt = await asyncio.to_thread(chat_ids, service, turns, "input", use)
+    return _request(service, body, prompt, "input", await _constraint(service, body, use))
 
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
@@ -67,10 +68,12 @@ async def completion_requests(service: Service, body: CompletionRequest) -> list
 
 
 async def _constraint(
-    service: Service, body: GenerationRequest | ResponseRequest
+    service: Service, body: GenerationRequest | ResponseRequest, use: ToolUse = NO_TOOLS
 ) -> Constraint | None:
     """What the answer may be; compiled off the event loop."""
     form = body.output_form
+    if use.functions:
+        return await tool_constraint(service, use, form)
     return None if form is None else await service.grammars.compiled(form)
 
 
@@ -95,6 +98,7 @@ def chat_ids(
     if service.template is None:
         raise bad_request("this model has no chat template; use /v1/completions", field)
     try:
+        check_calls(turns, adjacent=field == "messages")
         shown, tools = shown_tools(service.tools, turns, use)
         prompt = chat_prompt(service.tokenizer, service.template, shown, service.max_context, tools)
     except InvalidRequestError as error:

@@ -13,7 +13,8 @@ from legato.server.protocol import (
     GenerationRequest,
     Message,
 )
-from legato.server.response_request import InputItem, ResponseRequest, TextOptions
+from legato.server.response_items import CallItem, CallOutputItem, InputItem
+from legato.server.response_request import ResponseRequest, TextOptions
 from legato.server.strict import Strict
 from legato.server.token_requests import DetokenizeRequest, TokenizeRequest
 
@@ -48,8 +49,12 @@ asks for `<tool_call>` (Hermes). Calls are read as the family writes them: Herme
 (`<tool_call>`), Llama 3 (a JSON object), Mistral (`[TOOL_CALLS]` and a list), Python lists; a
 bare JSON object at the beginning that names a function is a call too. With `tool_choice:
 "required"`, a named function, a `strict` function or `parallel_tool_calls: false`, a grammar
-prescribes the calls; otherwise the arguments are what the model wrote. `tool_choice: "none"` does
-not show the tools.
+prescribes the calls; otherwise the arguments are what the model wrote. `tool_choice` of the type
+`allowed_tools` offers some of the tools, and `"none"` shows none. Every call in a conversation
+needs its result, and every result its call. On /v1/responses functions and their calls are items
+(`function_call`, `function_call_output`), and a function that does not say whether it is `strict`
+is held to its schema as far as that can be enforced. Log-probabilities beside calls are those of
+the text in /v1/responses, of every token in chat.
 
 In chat, the text of a control token (`<|im_end|>`) inside a message is ordinary text: only the
 template opens and closes turns. A `prompt` of `/v1/completions` is taken as it is, control tokens
@@ -98,7 +103,9 @@ def api_reference() -> str:
         _section("Fields of a chat message", Message),
         _section("Fields of completions only", CompletionRequest, GenerationRequest),
         _section("Fields of /v1/responses only", ResponseRequest, CallRequest),
-        _section("Fields of an item of its input", InputItem),
+        _section("Fields of an item of its input: a message", InputItem),
+        _section("Fields of an item of its input: a call", CallItem),
+        _section("Fields of an item of its input: the result of a call", CallOutputItem),
         _section("Fields of its text", TextOptions),
         _section("Fields of /v1/embeddings", EmbeddingRequest),
         _section("Fields of /tokenize", TokenizeRequest),

@@ -17,6 +17,7 @@ from legato.server.protocol import (
     GenerationRequest,
     Message,
 )
+from legato.server.response_items import TAGS
 from legato.server.response_request import INCLUDE_LOGPROBS, ResponseRequest
 from legato.server.strict import Strict
 from legato.server.token_requests import TokenizeRequest
@@ -56,7 +57,8 @@ def _unknown_fields(model: type[Strict], details: list[ErrorDetails]) -> ApiErro
 
 def field_path(location: tuple[int | str, ...]) -> str:
     """Where an error is, such as ``messages[2].content`` or ``stream_options.include_usage``."""
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    steps = (step for step in location if step not in TAGS)
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return path.removeprefix(".")[:64].encode(errors="replace").decode()
 
 

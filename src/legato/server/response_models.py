@@ -17,13 +17,34 @@ class OutputText(Answer):
 
 
 class OutputMessage(Answer):
-    """The one item of an answer's output."""
+    """Text of the assistant."""
 
     id: str
     type: Literal["message"]
     role: Literal["assistant"]
     status: Literal["in_progress", "completed", "incomplete"]
     content: list[OutputText]
+
+
+class OutputCall(Answer):
+    """A call of a function; `arguments` is JSON text."""
+
+    id: str
+    type: Literal["function_call"]
+    status: Literal["in_progress", "completed", "incomplete"]
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ResponseTool(Answer):
+    """A function that could be called."""
+
+    type: Literal["function"]
+    name: str
+    description: str | None
+    parameters: dict[str, Any]
+    strict: bool
 
 
 class InputDetails(Answer):
@@ -73,7 +94,7 @@ class ResponseDocument(Answer):
     error: ResponseFailure | None
     incomplete_details: Incomplete | None
     model: str
-    output: list[OutputMessage]
+    output: list[OutputMessage | OutputCall]
     usage: ResponseUsage | None
     instructions: str | None
     max_output_tokens: int | None
@@ -85,9 +106,9 @@ class ResponseDocument(Answer):
     background: Literal[False]
     store: Literal[False]
     previous_response_id: None
-    parallel_tool_calls: Literal[False]
-    tool_choice: Literal["none"]
-    tools: list[None]
+    parallel_tool_calls: bool
+    tool_choice: Any
+    tools: list[ResponseTool]
     truncation: Literal["disabled"]
     service_tier: Literal["default"]
     text: dict[str, Any]
@@ -106,6 +127,8 @@ class ResponseEvent(Answer):
         "response.output_text.delta",
         "response.output_text.done",
         "response.content_part.done",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
         "response.output_item.done",
         "response.completed",
         "response.incomplete",
@@ -116,8 +139,9 @@ class ResponseEvent(Answer):
     item_id: str | None = None
     output_index: int | None = None
     content_index: int | None = None
-    item: OutputMessage | None = None
+    item: OutputMessage | OutputCall | None = None
     part: OutputText | None = None
     delta: str | None = None
     text: str | None = None
+    arguments: str | None = None
     logprobs: list[ChosenLogprob] | None = None

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field
 
 from legato.constrain.form import OutputForm
-from legato.server.fields import OnlyFalse, ResponseText
+from legato.server.fields import OnlyFalse
 from legato.server.form_request import FORM_FIELDS, ResponseTextFormat
 from legato.server.protocol import CallRequest, ranged
+from legato.server.response_items import InputItems
 from legato.server.strict import Strict
+from legato.server.tool_request import ResponseToolFields
 
 MAX_ITEMS = 10_000
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
-
-
-class InputItem(Strict):
-    """One turn; an item of an earlier answer's `output` may be given back as it came."""
-
-    type: Literal["message"] = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: ResponseText = Field(description="Text, or text parts, which are joined.")
-    id: Annotated[str, StringConstraints(max_length=256)] | None = Field(
-        None, description="Taken, without effect."
-    )
-    status: Literal["completed", "incomplete", "in_progress"] | None = Field(
-        None, description="Taken, without effect."
-    )
-
-
-def _as_items(value: object) -> object:
-    """A text is one message of the user."""
-    if value == "":
-        raise ValueError("should not be empty")
-    return [{"role": "user", "content": value}] if isinstance(value, str) else value
-
-
-InputItems = Annotated[
-    tuple[InputItem, ...],
-    BeforeValidator(_as_items, json_schema_input_type=str | tuple[InputItem, ...]),
-]
 
 
 class TextOptions(Strict):
@@ -57,7 +32,7 @@ class ResponseStreamOptions(Strict):
     include_obfuscation: OnlyFalse = Field(False, description="Padding is never sent.")
 
 
-class ResponseRequest(CallRequest):
+class ResponseRequest(ResponseToolFields, CallRequest):
     """POST /v1/responses."""
 
     input: InputItems = Field(
@@ -80,7 +55,7 @@ class ResponseRequest(CallRequest):
     refused: ClassVar[frozenset[str]] = CallRequest.refused | {
         *FORM_FIELDS,
         *("previous_response_id", "conversation", "prompt", "reasoning", "context_management"),
-        *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "moderation"),
+        *("max_tool_calls", "moderation"),
         *("prompt_cache_options", "prompt_cache_retention", "image", "access_programs"),
         *("n", "max_tokens", "max_completion_tokens", "logprobs", "echo"),
         *("messages", "suffix"),
@@ -118,4 +93,7 @@ class ResponseRequest(CallRequest):
             "metadata": self.metadata,
             "user": self.user,
             "text": {"format": self._text_format},
+            "tools": self.tools.given,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
         }

@@ -1,10 +1,9 @@
-"""POST /v1/responses: one message as a JSON document, or as OpenAI's sequence of events."""
+"""POST /v1/responses: items as a JSON document, or as OpenAI's sequence of events."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
@@ -14,63 +13,68 @@ from legato.core import FinishReason
 from legato.server.errors import ApiError
 from legato.server.extension import extension
 from legato.server.generation import Generation, Piece
-from legato.server.openai_logprobs import chat_logprobs
 from legato.server.prepare import response_request
+from legato.server.response_output import EventWriter, Output
 from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
-from legato.server.shape import Choice, encode_text
+from legato.server.shape import Choice
+from legato.tools.parts import CallArguments, CallBegin, Part, TextPart, ToolParser
+from legato.tools.reading import make_parser
 
 _CONSTANT: dict[str, Any] = {
     "background": False,
     "store": False,
     "previous_response_id": None,
-    "parallel_tool_calls": False,
-    "tool_choice": "none",
-    "tools": [],
     "truncation": "disabled",
     "service_tier": "default",
     "reasoning": None,
 }
-_PLACE = {"output_index": 0, "content_index": 0}
 
 
 class ResponseShape:
-    """Renders one answer. The parts of an event that never change are rendered once."""
+    """Renders one answer."""
 
-    def __init__(self, body: ResponseRequest, generation: Generation, model: str) -> None:
+    def __init__(
+        self,
+        body: ResponseRequest,
+        generation: Generation,
+        model: str,
+        parser: ToolParser | None = None,
+    ) -> None:
+        """`parser` reads calls from the text; None where there can be none."""
         self.generation = generation
         self._body = body
-        self._choice = Choice()
-        self._has_logprobs = body.wanted_logprobs is not None
-        self._item_id = f"msg_{uuid4().hex}"
-        self._number = 0
+        self._parser = parser
+        self._events = EventWriter()
+        self._output = Output(self._events, has_logprobs=body.wanted_logprobs is not None)
+        self._logprobs: list[LogprobEntry] = []  # of text that is not given out yet
+        self._reason: FinishReason | None = None
         self._identity = {
             "id": f"resp_{uuid4().hex}",
             "object": "response",
             "created_at": int(time.time()),
             "model": model,
         }
-        self._open_delta = (
-            'event: response.output_text.delta\ndata: {"type": "response.output_text.delta", '
-            f'"item_id": "{self._item_id}", "output_index": 0, "content_index": 0, '
-            '"sequence_number": '
-        )
 
     async def document(self, pieces: AsyncIterator[Piece]) -> dict[str, Any]:
         """The whole answer."""
+        choice = Choice()
         async for piece in pieces:
-            self._choice.add(piece)
+            choice.add(piece)
+        self._reason = choice.finish_reason
+        self._said(choice.text, choice.logprobs, is_last=True)
+        self._output.close(self._status)
         return self._final()
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events, one chunk of bytes per piece."""
         async with aclosing(self.generation.pieces()) as pieces:
             async for piece in pieces:
-                self._choice.add(piece)
+                self._reason = piece.finish_reason
+                is_last = piece.finish_reason is not None
                 chunk = self._beginning() if piece.first else ""
-                if piece.text or piece.logprobs:
-                    chunk += self._delta(piece)
-                if piece.finish_reason is not None:
+                chunk += self._said(piece.text, piece.logprobs, is_last=is_last)
+                if is_last:
                     chunk += self._ending()
                 if chunk:
                     yield chunk.encode()
@@ -79,50 +83,49 @@ class ResponseShape:
         """The event that ends a stream which failed."""
         detail = {"code": "server_error", "message": str(error)}
         response = self._document("failed", output=[], error=detail)
-        return self._event("response.failed", response=response).encode()
+        return self._events.event("response.failed", response=response).encode()
 
     def _beginning(self) -> str:
         response = self._document("in_progress", output=[])
-        part = self._part("", ())
-        return (
-            self._event("response.created", response=response)
-            + self._event("response.in_progress", response=response)
-            + self._event(
-                "response.output_item.added", output_index=0, item=self._message("in_progress", [])
-            )
-            + self._place_event("response.content_part.added", part=part)
-        )
+        events = self._events.event("response.created", response=response)
+        events += self._events.event("response.in_progress", response=response)
+        return events + (self._output.text("", ()) if self._parser is None else "")
 
-    def _delta(self, piece: Piece) -> str:
-        logprobs = json.dumps(self._logprobs(piece.logprobs))
-        self._number += 1
-        return (
-            f"{self._open_delta}{self._number - 1}, "
-            f'"delta": {encode_text(piece.text)}, "logprobs": {logprobs}}}\n\n'
-        )
+    def _said(self, text: str, logprobs: Iterable[LogprobEntry], *, is_last: bool) -> str:
+        """The events of more text."""
+        if self._parser is None:
+            return self._output.text(text, tuple(logprobs))
+        self._logprobs += logprobs
+        parts = self._parser.push(text)
+        parts += self._parser.finish() if is_last else []
+        return "".join(map(self._part_events, parts))
+
+    def _part_events(self, part: Part) -> str:
+        """Log-probabilities go with the text that comes next; those of a call have no place."""
+        logprobs, self._logprobs = self._logprobs, []
+        match part:
+            case TextPart(text):
+                return self._output.text(text, logprobs)
+            case CallBegin(_, name):
+                return self._output.begin_call(name)
+            case CallArguments(_, text):
+                return self._output.arguments(text)
 
     def _ending(self) -> str:
-        choice = self._choice
-        part = self._part(choice.text, choice.logprobs)
+        events = self._output.close(self._status)
         final = self._final()
-        return (
-            self._place_event(
-                "response.output_text.done", text=part["text"], logprobs=part["logprobs"]
-            )
-            + self._place_event("response.content_part.done", part=part)
-            + self._event("response.output_item.done", output_index=0, item=final["output"][0])
-            + self._event(f"response.{final['status']}", response=final)
-        )
+        return events + self._events.event(f"response.{final['status']}", response=final)
+
+    @property
+    def _status(self) -> str:
+        return "incomplete" if self._reason is FinishReason.LENGTH else "completed"
 
     def _final(self) -> dict[str, Any]:
         """The complete response object."""
-        choice = self._choice
-        cut = choice.finish_reason is FinishReason.LENGTH
-        status = "incomplete" if cut else "completed"
-        message = self._message(status, [self._part(choice.text, choice.logprobs)])
+        cut = self._status == "incomplete"
         return self._document(
-            status,
-            output=[message],
+            self._status,
+            output=self._output.documents,
             completed_at=None if cut else int(time.time()),
             incomplete_details={"reason": "max_output_tokens"} if cut else None,
             usage=_usage(self.generation),
@@ -133,31 +136,6 @@ class ResponseShape:
         undecided = dict.fromkeys(("error", "incomplete_details", "usage", "completed_at"))
         settings = {**_CONSTANT, **self._body.settings()}
         return {**self._identity, "status": status, **undecided, **settings, **parts}
-
-    def _message(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "id": self._item_id,
-            "type": "message",
-            "role": "assistant",
-            "status": status,
-            "content": content,
-        }
-
-    def _part(self, text: str, logprobs: Sequence[LogprobEntry]) -> dict[str, Any]:
-        entries = self._logprobs(logprobs)
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": entries}
-
-    def _logprobs(self, entries: Sequence[LogprobEntry]) -> list[dict[str, Any]]:
-        content: list[dict[str, Any]] = chat_logprobs(entries)["content"]
-        return content if self._has_logprobs else []
-
-    def _place_event(self, kind: str, **members: Any) -> str:  # noqa: ANN401 - JSON
-        return self._event(kind, item_id=self._item_id, **_PLACE, **members)
-
-    def _event(self, kind: str, **members: Any) -> str:  # noqa: ANN401 - JSON
-        document = {"type": kind, "sequence_number": self._number, **members}
-        self._number += 1
-        return f"event: {kind}\ndata: {json.dumps(document)}\n\n"
 
 
 def _usage(generation: Generation) -> dict[str, Any]:
@@ -178,7 +156,11 @@ async def answer_response(
     service: Service, body: ResponseRequest, model: str, arrival_ns: int
 ) -> ResponseShape:
     """The answer of `model` to `body`, not yet started."""
-    generation = Generation(
-        service, [await response_request(service, body)], arrival_ns, body.pace_ns
-    )
-    return ResponseShape(body, generation, model)
+    use = body.tool_use
+    request = await response_request(service, body, use)
+    generation = Generation(service, [request], arrival_ns, body.pace_ns)
+    parser = None
+    if use.functions:
+        prescribed = request.constraint is not None
+        parser = make_parser(service.tools.dialect, use, prescribed=prescribed)
+    return ResponseShape(body, generation, model, parser)

@@ -1,33 +1,14 @@
-"""What offering functions does to a request: to its messages, and to the form of its answer."""
+"""What offering functions does to the form of an answer."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from legato.constrain.form import OutputForm, json_schema
 from legato.core import Constraint
 from legato.errors import InvalidRequestError
 from legato.server.service import Service
-from legato.text.chat_messages import normalised_messages
-from legato.tools.dialect import ToolStyle
 from legato.tools.function import ToolUse
 from legato.tools.grammar import tool_form
-from legato.tools.prompt import plain_messages
 from legato.tools.reading import written_dialect
-
-Turns = Sequence[Mapping[str, Any]]
-
-
-def shown_tools(
-    style: ToolStyle, turns: Turns, use: ToolUse
-) -> tuple[Turns, list[dict[str, Any]] | None]:
-    """The messages and the tools that the chat template is given."""
-    if style.native:
-        return turns, [function.tool for function in use.functions] or None
-    if use.functions or any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
-        return plain_messages(normalised_messages(turns), use.functions), None
-    return turns, None
 
 
 async def tool_constraint(
@@ -44,9 +25,8 @@ async def tool_constraint(
     try:
         return await service.grammars.compiled(form)
     except InvalidRequestError:
-        for place, function in enumerate(use.functions):
-            param = f"tools[{place}].function.parameters"
+        for function in use.functions:
             await service.grammars.compiled(
-                json_schema(function.parameters, strict=function.strict, param=param)
+                json_schema(function.parameters, strict=function.strict, param=function.param)
             )
         raise

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
 
 from legato.constrain.schema import MAX_DEPTH, MAX_VALUES, check_size
 from legato.errors import InvalidRequestError
 from legato.server.strict import Strict
-from legato.tools.function import MAX_FUNCTIONS, Function, ToolUse, parse_tool_use, parse_tools
+from legato.tools.function import Function, ToolUse
+from legato.tools.parse import MAX_FUNCTIONS, RESPONSES, parse_tool_use, parse_tools
 
 MAX_CALLS = 128
 _NAME = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
@@ -29,11 +30,15 @@ def _json_object(text: str) -> str:
     return text
 
 
+FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+ArgumentsText = Annotated[str, AfterValidator(_json_object)]
+
+
 class CalledFunction(Strict):
     """What a call of an earlier answer called."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    arguments: Annotated[str, AfterValidator(_json_object)]
+    name: FunctionName
+    arguments: ArgumentsText
 
 
 class ToolCall(Strict):
@@ -47,49 +52,84 @@ class ToolCall(Strict):
 ToolCalls = Annotated[tuple[ToolCall, ...], Field(strict=False, min_length=1, max_length=MAX_CALLS)]
 ToolCallId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
-_FUNCTION = {
-    "type": "object",
-    "properties": {
-        "name": _NAME,
-        "description": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-        "parameters": {"anyOf": [{"type": "object"}, {"type": "null"}]},
-        "strict": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
-    },
-    "required": ["name"],
-    "additionalProperties": False,
+_MEMBERS = {
+    "name": _NAME,
+    "description": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    "parameters": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+    "strict": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
 }
-_TOOL = {
-    "type": "object",
-    "properties": {"type": {"const": "function"}, "function": _FUNCTION},
-    "required": ["type", "function"],
-    "additionalProperties": False,
-}
-_NAMED = {
-    "type": "object",
-    "properties": {
-        "type": {"const": "function"},
-        "function": {
-            "type": "object",
-            "properties": {"name": _NAME},
-            "required": ["name"],
-            "additionalProperties": False,
-        },
-    },
-    "required": ["type", "function"],
-    "additionalProperties": False,
-}
+
+
+def _object(required: list[str], **properties: object) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _tool_schema(*, nested: bool, **members: object) -> dict[str, Any]:
+    """A function with these members, of which its name is needed."""
+    kind = {"const": "function"}
+    if not nested:
+        return _object(["type", "name"], type=kind, **members)
+    return _object(["type", "function"], type=kind, function=_object(["name"], **members))
+
+
+def _choice_schema(*, nested: bool) -> dict[str, Any]:
+    named = _tool_schema(nested=nested, name=_NAME)
+    members = {
+        "mode": {"enum": ["auto", "required"]},
+        "tools": {"type": "array", "items": named, "minItems": 1},
+    }
+    kind = {"const": "allowed_tools"}
+    if nested:
+        allowed = _object(
+            ["type", "allowed_tools"], type=kind, allowed_tools=_object([*members], **members)
+        )
+    else:
+        allowed = _object(["type", *members], type=kind, **members)
+    return {"anyOf": [{"enum": ["none", "auto", "required"]}, named, allowed]}
+
+
+def _tools_schema(*, nested: bool) -> dict[str, Any]:
+    items = _tool_schema(nested=nested, **_MEMBERS)
+    return {"type": "array", "items": items, "minItems": int(nested), "maxItems": MAX_FUNCTIONS}
+
+
 Tools = Annotated[
     tuple[Function, ...],
     PlainValidator(parse_tools),
-    WithJsonSchema(
-        {"type": "array", "items": _TOOL, "minItems": 1, "maxItems": MAX_FUNCTIONS},
-    ),
+    WithJsonSchema(_tools_schema(nested=True)),
 ]
 ToolChoice = Annotated[
     Any,
     PlainValidator(lambda value: value),  # it depends on the tools: see `ToolFields.tool_use`
-    WithJsonSchema({"anyOf": [{"enum": ["none", "auto", "required"]}, _NAMED]}),
+    WithJsonSchema(_choice_schema(nested=True)),
 ]
+
+
+class ResponseTools(NamedTuple):
+    """The tools of /v1/responses, and how an answer repeats them."""
+
+    functions: tuple[Function, ...]
+    given: list[dict[str, Any]]
+
+
+def _parsed_response_tools(value: object) -> ResponseTools:
+    functions = parse_tools(value, RESPONSES)
+    return ResponseTools(functions, [_repeated(function) for function in functions])
+
+
+def _repeated(function: Function) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": function.name,
+        "description": function.description,
+        "parameters": function.parameters,
+        "strict": function.strict or function.prescribed,
+    }
 
 
 class ToolFields(Strict):
@@ -97,7 +137,7 @@ class ToolFields(Strict):
 
     tools: Tools = Field((), description="Up to 128 functions with JSON schemas.")
     tool_choice: ToolChoice = Field(
-        None, description="none, auto, required, or one function by name; needs tools."
+        None, description="none, auto, required, one function, or some of them; needs tools."
     )
     parallel_tool_calls: bool | None = Field(
         None, description="False: at most one call; needs tools."
@@ -107,3 +147,25 @@ class ToolFields(Strict):
     def tool_use(self) -> ToolUse:
         """What the three say together; InvalidRequestError where they do not agree."""
         return parse_tool_use(self.tools, self.tool_choice, self.parallel_tool_calls)
+
+
+class ResponseToolFields(Strict):
+    """The same as /v1/responses writes it."""
+
+    tools: Annotated[
+        ResponseTools,
+        PlainValidator(_parsed_response_tools),
+        WithJsonSchema(_tools_schema(nested=False)),
+    ] = Field(ResponseTools((), []), description="Up to 128 functions with JSON schemas.")
+    tool_choice: Annotated[
+        Any,
+        PlainValidator(lambda value: value),
+        WithJsonSchema(_choice_schema(nested=False)),
+    ] = Field("auto", description="none, auto, required, one function, or some of them.")
+    parallel_tool_calls: bool = Field(True, description="False: at most one call.")
+
+    @property
+    def tool_use(self) -> ToolUse:
+        """What the three say together; InvalidRequestError where they do not agree."""
+        given = self.tools.functions
+        return parse_tool_use(given, self.tool_choice, self.parallel_tool_calls, RESPONSES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from legato.server.generation import Generation, Piece
 from legato.server.openai_logprobs import chat_logprobs
 from legato.server.protocol import ChatRequest
 from legato.server.shape import Choice
+from legato.tools.calls import read_answer
 from legato.tools.parts import CallBegin, Part, TextPart, ToolParser
 
 
@@ -34,13 +35,12 @@ class ToolChatShape(ChatShape):
     def document_choice(self, index: int, choice: Choice) -> dict[str, Any]:
         """A choice of the JSON document."""
         parser = self._parsers[index]
-        parts = parser.push(choice.text) + parser.finish()
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
+        text, calls = read_answer(parser, choice.text)
         document = super().document_choice(index, choice)
         document["finish_reason"] = _reason(parser, choice.finish_reason)
-        if parser.num_calls:
-            calls = _calls(parts)
-            document["message"] |= {"content": text or None, "tool_calls": calls}
+        if calls:
+            written = [_new_call(call.name, call.arguments) for call in calls]
+            document["message"] |= {"content": text or None, "tool_calls": written}
         return document
 
     def chunks_of(self, piece: Piece, tail: str) -> str:
@@ -85,23 +85,6 @@ def _delta(part: Part) -> dict[str, Any]:
     return {"tool_calls": [call]}
 
 
-def _new_call(name: str) -> dict[str, Any]:
-    function = {"name": name, "arguments": ""}
+def _new_call(name: str, arguments: str = "") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
     return {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function}
-
-
-def _calls(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    return list(_collected(iter(parts)))
-
-
-def _collected(parts: Iterator[Part]) -> Iterator[dict[str, Any]]:
-    call: dict[str, Any] | None = None
-    for part in parts:
-        if isinstance(part, CallBegin):
-            if call is not None:
-                yield call
-            call = _new_call(part.name)
-        elif not isinstance(part, TextPart) and call is not None:
-            call["function"]["arguments"] += part.text
-    if call is not None:
-        yield call

@@ -22,8 +22,8 @@ _PLAIN = r"/([^\s{\[](.|\n)*)?/"
 def tool_form(use: ToolUse, dialect: Dialect, content: OutputForm | None) -> OutputForm | None:
     """The language of the answer; None where nothing is prescribed.
 
-    Calls are prescribed where the request requires one, where a function is strict, where at most
-    one call may come, and where an answer without calls has a form (`content`).
+    Calls are prescribed where the request requires one, where a function is strict or prescribed,
+    where at most one call may come, and where an answer without calls has a form (`content`).
 
     Args:
         use: the functions, at least one.
@@ -43,7 +43,7 @@ def tool_form(use: ToolUse, dialect: Dialect, content: OutputForm | None) -> Out
 
 
 def _is_bound(use: ToolUse) -> bool:
-    return not use.parallel or any(function.strict for function in use.functions)
+    return not use.parallel or any(f.strict or f.prescribed for f in use.functions)
 
 
 def _answer_rules(use: ToolUse, dialect: Dialect, content: OutputForm | None) -> list[str]:
