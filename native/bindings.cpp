@@ -124,6 +124,34 @@ nb::ndarray<nb::numpy, T> new_array(int64_t rows, int64_t columns = -1) {
   return nb::ndarray<nb::numpy, T>(data, columns < 0 ? 1 : 2, shape, owner);
 }
 
+// An executor, and what was read of the step it ran last. A caller who writes the arrays of that
+// step again and passes it once more does not pay for reading its fields.
+class StepExecutor : public Executor {
+ public:
+  using Executor::Executor;
+
+  // The arrays of a StepInput; they live until the next call.
+  Step read(nb::handle object) {
+    if (object.is(last_)) return step_;
+    last_ = nb::object();
+    step_ = read_step(object);
+    const nb::object sampling = nb::getattr(object, "sampling");
+    if (!sampling.is_none()) {
+      step_.sampling = read_sampling(sampling, step_.outputs, logits_width(), step_);
+    }
+    last_ = nb::borrow(object);
+    return step_;
+  }
+
+  int32_t logits_width() const {
+    return plan().result == kNone ? 0 : static_cast<int32_t>(plan().buffers[plan().result].width);
+  }
+
+ private:
+  nb::object last_;
+  Step step_{};
+};
+
 int32_t most_logprobs(const int32_t* counts, int32_t rows) {
   int32_t most = 0;
   for (int32_t r = 0; r < rows; ++r) most = std::max(most, counts[r]);
@@ -143,17 +171,16 @@ nb::object wanted_rows(nb::handle object, const char* flag, const Step& step, co
 }
 
 // StepInput → (token_ids, logprobs, top_ids, top_logprobs, logits or None, hidden or None)
-nb::tuple run(Executor& executor, nb::handle object) {
-  Step step = read_step(object);
+nb::tuple run(StepExecutor& executor, nb::handle object) {
+  Step step = executor.read(object);
   const Plan& plan = executor.plan();
-  const int64_t width = plan.result == kNone ? 0 : plan.buffers[plan.result].width;
-  const nb::object sampling = nb::getattr(object, "sampling");
   int32_t chosen = 0, most = 0;
-  if (!sampling.is_none()) {
+  if (step.sampling) {
     chosen = step.outputs;
-    step.sampling = read_sampling(sampling, chosen, static_cast<int32_t>(width), step);
     step.sampling->max_logprobs = most = most_logprobs(step.sampling->num_logprobs, chosen);
-    if (most > width) throw StepError("malformed step: num_logprobs exceeds the vocabulary");
+    if (most > executor.logits_width()) {
+      throw StepError("malformed step: num_logprobs exceeds the vocabulary");
+    }
   }
   auto ids = new_array<int32_t>(chosen);
   auto logprobs = new_array<float>(chosen);
@@ -274,7 +301,7 @@ void bind_instructions(nb::module_& m) {
   nb::class_<Sample>(m, "Sample").def(nb::init<int32_t>(), "logits"_a);
 }
 
-void copy_blocks(Executor& executor, const std::vector<int32_t>& sources,
+void copy_blocks(StepExecutor& executor, const std::vector<int32_t>& sources,
                  const std::vector<int32_t>& targets) {
   if (sources.size() != targets.size()) throw StepError("sources and targets differ in length");
   executor.copy_blocks(sources.data(), targets.data(), static_cast<int64_t>(sources.size()));
@@ -293,8 +320,8 @@ void bind_executor(nb::module_& m) {
   nb::class_<Options>(m, "Options")
       .def(nb::init<Simd, Precision, int32_t, int32_t, int32_t>(), "simd"_a, "precision"_a,
            "threads"_a, "rows"_a, "outputs"_a);
-  nb::class_<Executor>(m, "Executor")
-      .def(nb::init<Plan, Options, const Executor*, bool>(), "plan"_a, "options"_a,
+  nb::class_<StepExecutor>(m, "Executor")
+      .def(nb::init<Plan, Options, const StepExecutor*, bool>(), "plan"_a, "options"_a,
            "beside"_a.none() = nb::none(), "share_kv"_a = false,
            nb::call_guard<nb::gil_scoped_release>())
       .def("allocate_kv", &Executor::allocate_kv, "blocks"_a)

@@ -6,8 +6,14 @@
 namespace legato {
 namespace {
 
-void require(bool condition, const std::string& message) {
-  if (!condition) throw StepError("malformed step: " + message);
+void require(bool condition, const char* message) {
+  if (!condition) throw StepError(std::string("malformed step: ") + message);
+}
+
+// The same; `message()` is made only where it is needed, because a step checks every row.
+template <class Message>
+void require(bool condition, const Message& message) {
+  if (!condition) throw StepError("malformed step: " + message());
 }
 
 bool within(const int32_t* values, int64_t count, int64_t least, int64_t limit) {
@@ -32,16 +38,19 @@ void check_sequences(const Step& step, const Plan& plan) {
   require(step.query_starts[0] == 0 && step.query_starts[step.sequences] == step.tokens,
           "query_starts must run from 0 to the number of rows");
   for (int32_t s = 0; s < step.sequences; ++s) {
-    const std::string of = " of sequence " + std::to_string(s);
+    const auto of = [s] { return " of sequence " + std::to_string(s); };
     const int64_t first = step.query_starts[s], last = step.query_starts[s + 1];
-    require(first < last && last <= step.tokens, "query_starts must ascend; the rows" + of);
-    require(step.kv_lengths[s] >= last - first && step.kv_lengths[s] <= plan.max_context,
-            "kv_lengths" + of + " is " + std::to_string(step.kv_lengths[s]) + ", not between its " +
-                std::to_string(last - first) + " rows and the context of " +
-                std::to_string(plan.max_context));
+    require(first < last && last <= step.tokens,
+            [&] { return "query_starts must ascend; the rows" + of(); });
+    require(step.kv_lengths[s] >= last - first && step.kv_lengths[s] <= plan.max_context, [&] {
+      return "kv_lengths" + of() + " is " + std::to_string(step.kv_lengths[s]) +
+             ", not between its " + std::to_string(last - first) + " rows and the context of " +
+             std::to_string(plan.max_context);
+    });
     for (int64_t t = first; t < last; ++t) {
-      require(step.positions[t] == step.kv_lengths[s] - (last - t),
-              "positions" + of + " must be consecutive and end at kv_lengths - 1");
+      require(step.positions[t] == step.kv_lengths[s] - (last - t), [&] {
+        return "positions" + of() + " must be consecutive and end at kv_lengths - 1";
+      });
     }
   }
 }
@@ -49,8 +58,10 @@ void check_sequences(const Step& step, const Plan& plan) {
 // Every position that the step reads or writes has a block of the pool.
 void check_tables(const Step& step, const Plan& plan, int32_t blocks) {
   const auto groups = static_cast<int32_t>(plan.kv.windows.size());
-  require(step.groups == groups, "block_tables has " + std::to_string(step.groups) +
-                                     " groups, the program " + std::to_string(groups));
+  require(step.groups == groups, [&] {
+    return "block_tables has " + std::to_string(step.groups) + " groups, the program " +
+           std::to_string(groups);
+  });
   for (int32_t g = 0; g < groups; ++g) {
     for (int32_t s = 0; s < step.sequences; ++s) {
       const int64_t first = step.positions[step.query_starts[s]], window = plan.kv.windows[g];
@@ -59,17 +70,19 @@ void check_tables(const Step& step, const Plan& plan, int32_t blocks) {
       const int64_t end = (step.kv_lengths[s] + plan.kv.block_size - 1) / plan.kv.block_size;
       const int32_t* table =
           step.block_tables + (int64_t{g} * step.sequences + s) * step.table_stride;
-      require(end <= step.table_stride && within(table + begin, end - begin, 0, blocks),
-              "block_tables[" + std::to_string(g) + ", " + std::to_string(s) + ", " +
-                  std::to_string(begin) + ":" + std::to_string(end) +
-                  "] must be blocks of the pool of " + std::to_string(blocks));
+      require(end <= step.table_stride && within(table + begin, end - begin, 0, blocks), [&] {
+        return "block_tables[" + std::to_string(g) + ", " + std::to_string(s) + ", " +
+               std::to_string(begin) + ":" + std::to_string(end) +
+               "] must be blocks of the pool of " + std::to_string(blocks);
+      });
     }
   }
 }
 
 void check_ranges(const char* field, const int32_t* starts, int32_t rows) {
-  require(starts[0] == 0 && std::is_sorted(starts, starts + rows + 1),
-          std::string("sampling.") + field + " must start at 0 and not descend");
+  require(starts[0] == 0 && std::is_sorted(starts, starts + rows + 1), [&] {
+    return std::string("sampling.") + field + " must start at 0 and not descend";
+  });
 }
 
 void check_sampling(const SamplingState& s, int32_t masks, int32_t bias, int32_t seen) {
@@ -97,8 +110,9 @@ void check_step(const Step& step, const Plan& plan, int32_t blocks) {
 }
 
 void check_blocks(const char* field, const int32_t* ids, int64_t count, int32_t blocks) {
-  require(within(ids, count, 0, blocks),
-          std::string(field) + " has a block outside the pool of " + std::to_string(blocks));
+  require(within(ids, count, 0, blocks), [&] {
+    return std::string(field) + " has a block outside the pool of " + std::to_string(blocks);
+  });
 }
 
 }  // namespace legato

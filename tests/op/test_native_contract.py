@@ -215,3 +215,35 @@ def test_profile_has_every_instruction_and_starts_again(backend):
     assert all(part.weight_bytes > 0 for part in profile if part.kind == "linear")
     backend.start_profile()
     assert sum(part.nanoseconds for part in backend.profile()) == 0
+
+
+def test_a_step_whose_arrays_were_written_again_is_a_new_step(backend):
+    step = make_step([Part([1, 2, 3], 0, [[0]])])
+    other = make_step([Part([5, 2, 9], 0, [[4]])])
+    expected = backend.run(other).logits
+    backend.run(step)
+    step.token_ids[:] = other.token_ids
+    step.block_tables[:] = other.block_tables
+    np.testing.assert_array_equal(backend.run(step).logits, expected)
+
+
+def test_a_step_that_is_written_wrongly_is_refused_each_time(backend):
+    step = good_step()
+    expected = backend.run(step).logits
+    step.token_ids[0] += 1000
+    for _ in range(2):
+        with pytest.raises(BackendError, match="vocabulary"):
+            backend.run(step)
+    step.token_ids[0] -= 1000
+    np.testing.assert_array_equal(backend.run(step).logits, expected)
+
+
+def test_a_step_that_could_not_be_read_is_read_again(backend):
+    step = make_step([Part([1, 2, 3], 0, [[0]])])
+    expected = backend.run(step).logits
+    object.__setattr__(step, "positions", step.positions.astype(np.int64))
+    backend.run(good_step())
+    with pytest.raises(BackendError, match="positions must be a contiguous array"):
+        backend.run(step)
+    object.__setattr__(step, "positions", step.positions.astype(np.int32))
+    np.testing.assert_array_equal(backend.run(step).logits, expected)

@@ -87,9 +87,11 @@ class StepInput:
     want_hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StepOutput:
-    """What one step chose. K is the largest `num_logprobs` in the step (0 if none asked).
+    """What one step chose. Nobody changes it; it is not frozen because every step makes one.
+
+    K is the largest `num_logprobs` in the step (0 if none asked).
 
     Attributes:
         token_ids: i32 [R] (empty without sampling).
