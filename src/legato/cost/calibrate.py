@@ -76,8 +76,22 @@ _MIXED = (
     StepShape((*decodes(32, 300).sequences, (400, 200)), 32),
     StepShape(((8, 100),) * 12, 12),
 )
-DESIGN = (*_DECODES, *_PREFILLS, *_MIXED)
-"""Decodes at several batch sizes and depths, chunks with and without an output row, and both."""
+_VERIFIES = tuple(
+    StepShape(((rows, past),) * batch, rows * batch)
+    for batch, rows, past in (
+        (1, 2, 300),
+        (1, 3, 100),
+        (1, 4, 600),
+        (1, 6, 200),
+        (1, 9, 200),
+        (1, 14, 300),
+        (4, 2, 300),
+        (8, 3, 200),
+    )
+)
+DESIGN = (*_DECODES, *_PREFILLS, *_MIXED, *_VERIFIES)
+"""Decodes at several batch sizes and depths, chunks with and without an output row, both, and
+drafts to verify, of which every row is sampled."""
 
 
 @dataclass(frozen=True, slots=True)

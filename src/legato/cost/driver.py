@@ -44,7 +44,7 @@ class StepDriver:
 
     def run(self, shape: StepShape) -> None:
         """One step: random tokens; the last rows of the first `shape.outputs` sequences are
-        sampled greedily."""
+        sampled greedily, or the last `shape.outputs` rows where those are more."""
         self._backend.run(self._step(shape))
 
     def time(self, shape: StepShape, clock: Clock) -> int:
@@ -75,7 +75,7 @@ class StepDriver:
             query_starts=starts,
             kv_lengths=np.array([sum(s) for s in shape.sequences], np.int32),
             block_tables=self._tables(shape.sequences),
-            output_rows=starts[1 : shape.outputs + 1] - 1,
+            output_rows=_output_rows(starts, shape.outputs),
             sampling=greedy_sampling(shape.outputs, self.program.vocab_size),
         )
 
@@ -90,6 +90,13 @@ class StepDriver:
             tables[:, index, :count] = blocks + np.arange(groups)[:, None]
             first += count
         return tables
+
+
+def _output_rows(starts: I32, outputs: int) -> I32:
+    """The sampled rows i32 [outputs], given the first row of each sequence and the end."""
+    if outputs < len(starts):
+        return starts[1 : outputs + 1] - 1
+    return np.arange(starts[-1] - outputs, starts[-1], dtype=np.int32)
 
 
 def greedy_sampling(outputs: int, vocab: int) -> SamplingInput:

@@ -14,9 +14,10 @@ from legato.program.ops import StepShape
 
 F64 = npt.NDArray[np.float64]
 
-TOKEN_ROWS = (2, 8, 32, 512)
-OUTPUT_ROWS = (8, 32)
-"""Where the time of rows may bend: registers, tiles and caches fill up."""
+TOKEN_ROWS = (2, 4, 8, 9, 32, 512)
+OUTPUT_ROWS = (4, 8, 32)
+"""Where the time of rows may bend: registers, tiles and caches fill up. A few rows hide behind
+reading the weights, and the ninth begins a second tile."""
 
 _MAX_ROUNDS = 200
 
