@@ -61,7 +61,7 @@ def build_engine(
     Raises as `assemble` does.
     """
     check_sizes(config)
-    speculator = make_speculator(parse_speculation(config.speculate))
+    speculator = make_speculator(parse_speculation(config.speculate), clock)
     eos_ids = (tokenizer or load_tokenizer(model.tokenizer)).eos_ids
     program = build_model_program(model, config)
     backend = create_backend(program, model.weights, config)
@@ -135,6 +135,6 @@ def simulate_engine(
         clock,
         eos_ids,
         profile=profile,
-        speculator=make_speculator(parse_speculation(config.speculate)),
+        speculator=make_speculator(parse_speculation(config.speculate), clock),
         draw_seed=lambda: next(seeds),
     )

@@ -18,6 +18,7 @@ class StepFigures:
         self._last: dict[str, Any] = {}
         self.steps = self.tokens = self.failed_steps = 0
         self.deadlines_met = self.deadlines_missed = 0
+        self.draft_steps_ns = 0
         self.fluidity: tuple[float, ...] = ()
 
     def record(self, batch: Batch, step: PricedStep, start_ns: int, end_ns: int) -> None:
@@ -26,6 +27,7 @@ class StepFigures:
         rows = sum(batch.num_rows)
         drafted = sum(len(sequence.draft) for sequence in batch.sequences)
         self.steps += 1
+        self.draft_steps_ns += end_ns - start_ns if drafted else 0
         self.fluidity = ()
         self._last = {
             "last_step_ns": end_ns,
@@ -58,6 +60,7 @@ class StepFigures:
             "deadlines_met": self.deadlines_met,
             "deadlines_missed": self.deadlines_missed,
             "fluidity": self.fluidity,
+            "draft_steps_ns": self.draft_steps_ns,
             "prediction_error": correction.error,
             "prediction_factor": correction.factor,
             "peak_flops": 2 * profile.int8_macs,

@@ -29,6 +29,9 @@ FULL_DEPTH = 512
 FULL_STRETCH = 1.25
 """How much longer than a full step of decodes the default time between tokens is."""
 
+DRAFT_FACTORS = (0.9, 1.2)
+"""Bounds of what is learnt of steps that verify drafts, compared with others."""
+
 
 @dataclass(frozen=True, slots=True)
 class PricedStep:
@@ -39,12 +42,14 @@ class PricedStep:
         raw_ns: predicted from the profile alone.
         predicted_ns: with the correction.
         parts: of each sequence in order, its part of the predicted time, in any unit.
+        verifies: whether it verifies drafts.
     """
 
     work: StepWork
     raw_ns: int
     predicted_ns: int
     parts: list[float]
+    verifies: bool = False
 
 
 class StepTimes:
@@ -53,6 +58,8 @@ class StepTimes:
     def __init__(self, program: Program, profile: MachineProfile, config: EngineConfig) -> None:
         self.cost = StepCost(program, profile)
         self.correction = Correction()
+        # what is left of the error, of steps that verify drafts and of others
+        self._verifying, self._plain = Correction(), Correction()
         self._chunk = config.max_batch_tokens
         full = min(config.max_sequences, config.max_batch_tokens)
         depth = min(FULL_DEPTH, config.max_context or program.max_context) - 1
@@ -63,7 +70,7 @@ class StepTimes:
 
     def plan(self) -> GrowingStep:
         """A step without sequences, to be filled."""
-        return GrowingStep(self.cost, self.correction.factor)
+        return GrowingStep(self.cost, self.correction.factor, self._draft_factor)
 
     def price(self, batch: Batch) -> PricedStep:
         """What `batch` will take."""
@@ -72,12 +79,26 @@ class StepTimes:
             step.add(rows, sequence.num_computed, sequence.samples_after(rows))
         raw_ns = max(1, round(step.ns()))
         parts = step.parts() if len(batch.sequences) > 1 else [1.0]
-        return PricedStep(step.work(), raw_ns, self.correction.corrected_ns(raw_ns), parts)
+        verifies = any(sequence.draft for sequence in batch.sequences)
+        predicted_ns = self.correction.corrected_ns(raw_ns)
+        return PricedStep(step.work(), raw_ns, predicted_ns, parts, verifies)
 
     def observe(self, step: PricedStep, measured_ns: int) -> None:
         """`step` took `measured_ns`. Times of zero say nothing: a clock that stands still."""
-        if measured_ns > 0:
-            self.correction.observe(step.raw_ns, measured_ns)
+        if measured_ns <= 0:
+            return
+        rest = self._verifying if step.verifies else self._plain
+        rest.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
+        self.correction.observe(step.raw_ns, measured_ns)
+
+    @property
+    def _draft_factor(self) -> float:
+        """How much longer steps with drafts take than predicted, compared with those without.
+
+        Bounded, so that a wrong one cannot stop drafting for ever.
+        """
+        least, most = DRAFT_FACTORS
+        return max(least, min(most, self._verifying.factor / self._plain.factor))
 
     def flops(self, work: StepWork) -> float:
         """Floating-point operations of the linears and the attention of a step."""

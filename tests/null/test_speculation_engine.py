@@ -35,7 +35,7 @@ class Oracle:
 
 
 class OracleDraft:
-    confidence = 5
+    confidences = (5,) * 32
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle

@@ -13,10 +13,12 @@ class GrowingStep:
     own work and the sums so far.
     """
 
-    def __init__(self, cost: StepCost, factor: float = 1.0) -> None:
-        """`factor` multiplies every prediction (see `correct.Correction`)."""
+    def __init__(self, cost: StepCost, factor: float = 1.0, widened: float = 1.0) -> None:
+        """`factor` multiplies every prediction (see `correct.Correction`), `widened` on top of it
+        that of a step with drafts."""
         self._cost = cost
         self._factor = factor
+        self._widened = widened
         self.tokens = self.outputs = 0
         self.attention_flops = self.kv_bytes = 0.0
         self._sequences: list[tuple[int, int, float]] = []  # rows, outputs, time of attention
@@ -63,7 +65,7 @@ class GrowingStep:
             self.attention_flops + rows * flops,
             self.kv_bytes + rows * self._cost.work.token_bytes,
         )
-        return self._factor * self._cost.time_ns(work)
+        return self._factor * self._widened * self._cost.time_ns(work)
 
     def parts(self) -> list[float]:
         """Of each sequence in order: the nanoseconds that it is the cause of, before `factor`.

@@ -22,6 +22,11 @@ class Speculator(Protocol):
         """What became of its drafts."""
         ...
 
+    def wants(self, decodes: int) -> bool:
+        """A step begins in which `decodes` > 0 sequences decode: whether `propose` is to be
+        called in it. Asked once a step."""
+        ...
+
     def propose(self, limits: dict[Sequence, int], budget: StepBudget) -> dict[Sequence, List[int]]:
         """Drafts for sequences that decode, at most `limits[sequence]` tokens each; those without
         a draft are left out. All together fit into what is left of `budget`."""

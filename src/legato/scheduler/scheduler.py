@@ -97,8 +97,9 @@ class Scheduler:
         copies: Copies = []
         self._plan_decodes(rows)
         prefills = len(rows) < len(self.running) or self._may_enter()
-        if prefills or (self._speculator and rows):
-            decodes = list(rows)
+        drafts = self._speculator is not None and rows and self._speculator.wants(len(rows))
+        if prefills or drafts:
+            decodes = list(rows) if drafts else []
             budget = self._budget(rows, now_ns)
             if prefills:
                 self._plan_prefills(rows, copies, budget)
@@ -190,8 +191,6 @@ class Scheduler:
 
     def _plan_drafts(self, rows: Rows, decodes: List[Sequence], budget: StepBudget) -> None:
         """Let sequences that decode verify drafts, as far as it pays and nobody has to give way."""
-        if self._speculator is None:
-            return
         limits = {s: draft_limit(s, self.cache) for s in decodes if s in rows}
         for sequence, draft in self._proposals(limits, budget).items():
             table = sequence.table
@@ -205,7 +204,8 @@ class Scheduler:
         self, limits: dict[Sequence, int], budget: StepBudget
     ) -> dict[Sequence, List[int]]:
         """Drafts; none where the drafter fails, which costs time and nothing else."""
-        assert self._speculator is not None
+        if self._speculator is None or not limits:
+            return {}
         try:
             return self._speculator.propose(limits, budget)
         except Exception:

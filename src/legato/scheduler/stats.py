@@ -19,6 +19,11 @@ class SpeculationFigures:
         accepted: those that the target chose itself.
         tried, right: by place in the draft: tokens before which all were right, and those of them
             that were right too.
+        drafter_ns: time that looking for drafts took.
+        plain_ns: what the steps with drafts would have taken without them, by the prediction.
+        predicted_ns: what they were predicted to take.
+        expected_ns: what the tokens that drafts were expected to add would have taken without
+            drafts; earned_ns: the same for those that they did add.
     """
 
     drafts: int = 0
@@ -26,6 +31,22 @@ class SpeculationFigures:
     accepted: int = 0
     tried: tuple[int, ...] = (0,) * PLACES
     right: tuple[int, ...] = (0,) * PLACES
+    drafter_ns: int = 0
+    plain_ns: float = 0.0
+    predicted_ns: float = 0.0
+    expected_ns: float = 0.0
+    earned_ns: float = 0.0
+
+    @property
+    def predicted_gain(self) -> float:
+        """Tokens a second over those without drafts, in the steps that had some, as predicted;
+        1 without such a step."""
+        whole_ns = self.plain_ns + self.expected_ns
+        return whole_ns / self.predicted_ns if self.predicted_ns else 1.0
+
+    def real_gain(self, steps_ns: int) -> float:
+        """The same as measured: those steps took `steps_ns`."""
+        return (self.plain_ns + self.earned_ns) / steps_ns if steps_ns else 1.0
 
     def since(self, before: SpeculationFigures) -> SpeculationFigures:
         """What became of drafts after `before` was taken."""
@@ -35,21 +56,11 @@ class SpeculationFigures:
             self.accepted - before.accepted,
             tuple(map(sub, self.tried, before.tried)),
             tuple(map(sub, self.right, before.right)),
-        )
-
-    def with_draft(self, drafted: int, accepted: int) -> SpeculationFigures:
-        """The figures after one more draft."""
-        tried, right = list(self.tried), list(self.right)
-        for place in range(min(drafted, accepted + 1)):
-            at = min(place, PLACES - 1)
-            tried[at] += 1
-            right[at] += place < accepted
-        return SpeculationFigures(
-            self.drafts + 1,
-            self.drafted + drafted,
-            self.accepted + accepted,
-            tuple(tried),
-            tuple(right),
+            self.drafter_ns - before.drafter_ns,
+            self.plain_ns - before.plain_ns,
+            self.predicted_ns - before.predicted_ns,
+            self.expected_ns - before.expected_ns,
+            self.earned_ns - before.earned_ns,
         )
 
 
@@ -77,6 +88,7 @@ class EngineStats:
         prediction_factor: the correction that predictions have now.
         peak_flops, peak_bandwidth: the machine's ceilings, per second.
         speculation: what became of drafts; zeros without speculation.
+        draft_steps_ns: time of all steps that verified drafts.
     """
 
     running: int = 0
@@ -109,3 +121,4 @@ class EngineStats:
     peak_flops: float = 0.0
     peak_bandwidth: float = 0.0
     speculation: SpeculationFigures = SpeculationFigures()
+    draft_steps_ns: int = 0

@@ -56,13 +56,21 @@ class Acceptance:
 
     def gains(self, confidence: int, count: int) -> list[float]:
         """Expected tokens that the 1st, 2nd … of `count` drafted ones adds; they never rise."""
-        return list(accumulate((self.rate(confidence, place) for place in range(count)), mul))
+        return self.chain_gains([confidence] * count)
 
     def observe(self, confidence: int, drafted: int, accepted: int) -> None:
         """A draft of `drafted` tokens was verified and the first `accepted` of them were right."""
-        known = min(confidence, len(self._right) - 1)
-        right, trials = self._right[known], self._trials[known]
-        for place in range(min(drafted, accepted + 1)):
+        self.observe_chain([confidence] * drafted, accepted)
+
+    def chain_gains(self, classes: Sequence[int]) -> list[float]:
+        """`gains` where each drafted token has a class of its own."""
+        return list(accumulate(map(self.rate, classes, range(len(classes))), mul))
+
+    def observe_chain(self, classes: Sequence[int], accepted: int) -> None:
+        """`observe` where each drafted token has a class of its own."""
+        for place, confidence in enumerate(classes[: accepted + 1]):
+            known = min(confidence, len(self._right) - 1)
+            right, trials = self._right[known], self._trials[known]
             at = min(place, len(right) - 1)
             right[at] = DECAY * right[at] + (place < accepted)
             trials[at] = DECAY * trials[at] + 1

@@ -8,8 +8,33 @@ from heapq import heapify, heappop, heapreplace
 MIN_GAIN = 0.02
 """A drafted token that adds less than this is not worth its bookkeeping."""
 
-MARGIN = 1.02
+MARGIN = 1.03
 """Predicted tokens per second must grow by this much for drafts to be worth the risk."""
+
+_PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 24, 31, 32, 48, 64, 96, 128, 192, 256)
+"""Numbers of drafted rows at which it is asked what a row costs."""
+
+
+def least_gain(decodes: int, step_ns: Callable[[int], float], max_rows: int) -> float:
+    """What a drafted row must add to the tokens of a step for any number of them to pay.
+
+    Where rows share their cost, many may pay and one not: the cheapest number counts. It is
+    above 1 where no draft pays, however good; infinite without a row to spare.
+
+    Args:
+        decodes: sequences that decode in the step.
+        step_ns: predicted time of the step with that many drafted rows added.
+        max_rows: most drafted rows in all.
+    """
+    alone_ns = step_ns(0)
+    return min(
+        (
+            (MARGIN * step_ns(rows) / alone_ns - 1) * decodes / rows
+            for rows in _PROBES
+            if rows <= max_rows
+        ),
+        default=float("inf"),
+    )
 
 
 def choose_depths(

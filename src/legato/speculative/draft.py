@@ -27,9 +27,9 @@ class Draft(Protocol):
         ...
 
     @property
-    def confidence(self) -> int:
-        """How well founded the next proposal is, as a class from 0 on; acceptance is learnt
-        for each class."""
+    def confidences(self) -> Sequence[int]:
+        """How well founded each token of the last proposal is, as a class from 0 on; acceptance
+        is learnt for each class."""
         ...
 
 

@@ -27,6 +27,7 @@ class LookupDraft:
         self._text: list[int] = []
         self._places: dict[tuple[int, ...], int] = {}
         self._found = (0, -1)
+        self._classes: list[int] = []
 
     def extend(self, tokens: Sequence[int]) -> None:
         """Note the n-grams that end in `tokens`."""
@@ -37,15 +38,17 @@ class LookupDraft:
     def propose(self, count: int) -> list[int]:
         """What followed the longest n-gram that was found."""
         length, end = self._found
-        return copied(self._text, end, count) if length else []
+        tokens = copied(self._text, end, count) if length else []
+        self._classes = [match_class(length)] * len(tokens)
+        return tokens
 
     def finish(self, output: Sequence[int]) -> None:
         """Nothing is remembered."""
 
     @property
-    def confidence(self) -> int:
+    def confidences(self) -> list[int]:
         """Higher for a longer n-gram."""
-        return match_class(self._found[0])
+        return self._classes
 
     def _find(self) -> None:
         text, places = self._text, self._places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from legato.clock import Clock
 from legato.speculative.draft import Drafter
 from legato.speculative.lookup import LookupDrafter
 from legato.speculative.settings import SpeculationSettings
@@ -9,11 +10,14 @@ from legato.speculative.speculator import BatchSpeculator
 from legato.speculative.suffix import SuffixDrafter
 
 
-def make_speculator(settings: SpeculationSettings) -> BatchSpeculator | None:
-    """The speculator that `settings` ask for; None where nothing is drafted."""
+def make_speculator(
+    settings: SpeculationSettings, clock: Clock | None = None
+) -> BatchSpeculator | None:
+    """The speculator that `settings` ask for; None where nothing is drafted. `clock` measures the
+    time that drafting takes."""
     if settings.drafter == "off":
         return None
     drafter: Drafter = (
         LookupDrafter() if settings.drafter == "lookup" else SuffixDrafter(settings.shared)
     )
-    return BatchSpeculator(drafter, settings.k)
+    return BatchSpeculator(drafter, settings.k, clock)

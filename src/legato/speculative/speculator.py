@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence as List
 from dataclasses import dataclass
 
+from legato.clock import Clock
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
 from legato.speculative.accept import Acceptance
+from legato.speculative.account import DraftAccount
 from legato.speculative.depth import choose_depths
 from legato.speculative.draft import Draft, Drafter
+from legato.speculative.rota import Rota, RowPrices
 
 MAX_DEPTH = 16
 """Most tokens that are drafted for one sequence where the depth is chosen by prediction."""
@@ -18,59 +21,118 @@ MAX_DEPTH = 16
 
 @dataclass(slots=True)
 class _State:
-    """The draft of one sequence, which knows its first `known` tokens."""
+    """The draft of one sequence, which knows its first `known` tokens; `classes` are those of the
+    tokens that it proposed last."""
 
     draft: Draft
     acceptance: Acceptance
     known: int = 0
-    confidence: int = 0
+    classes: List[int] = ()
+
+
+@dataclass(slots=True)
+class _Proposal:
+    """Tokens that may come next, and how many of them each is expected to be right."""
+
+    sequence: Sequence
+    tokens: list[int]
+    gains: list[float]
 
 
 class BatchSpeculator:
     """Drafts for every sequence that decodes, as deep as is predicted to pay."""
 
-    def __init__(self, drafter: Drafter, depth: int = 0) -> None:
-        """`depth` tokens for every draft, where time is left; 0 chooses by prediction."""
-        self._figures = SpeculationFigures()
+    def __init__(self, drafter: Drafter, depth: int = 0, clock: Clock | None = None) -> None:
+        """`depth` tokens for every draft, where time is left; 0 chooses by prediction. `clock`
+        measures the time that drafting takes; without one it counts as none."""
         self._drafter = drafter
         self._depth = depth
+        self._clock = clock
+        self._account = DraftAccount()
         self._overall = Acceptance()
         self._states: dict[Sequence, _State] = {}
+        self._rota = Rota()
+        self._prices = RowPrices()
 
     @property
     def figures(self) -> SpeculationFigures:
         """See `scheduler.drafts.Speculator`."""
-        return self._figures
+        return self._account.figures
+
+    def wants(self, decodes: int) -> bool:
+        """See `scheduler.drafts.Speculator`."""
+        return self._rota.begin(decodes) or self._depth > 0
 
     def propose(self, limits: dict[Sequence, int], budget: StepBudget) -> dict[Sequence, List[int]]:
         """See `scheduler.drafts.Speculator`."""
-        most = self._depth or MAX_DEPTH
-        proposals: list[tuple[Sequence, list[int]]] = []
-        for sequence, limit in limits.items():
-            state = self._state(sequence)
-            wanted = min(limit, _own_depth(sequence, most))
-            if wanted and (tokens := state.draft.propose(wanted)):
-                proposals.append((sequence, tokens))
-        if not proposals:
-            return {}
-        depths = self._depths(proposals, len(limits), budget)
-        return {s: tokens[:n] for (s, tokens), n in zip(proposals, depths, strict=True) if n}
+        start_ns = self._now_ns()
+        try:
+            return self._propose(limits, budget)
+        finally:
+            self._account.drafting(self._now_ns() - start_ns)
 
     def verified(self, sequence: Sequence, draft: List[int], accepted: int) -> None:
         """See `scheduler.drafts.Speculator`."""
         state = self._states[sequence]
-        self._figures = self._figures.with_draft(len(draft), accepted)
-        self._overall.observe(state.confidence, len(draft), accepted)
-        state.acceptance.observe(state.confidence, len(draft), accepted)
+        classes = state.classes[: len(draft)]
+        self._account.verified(len(draft), accepted)
+        self._overall.observe_chain(classes, accepted)
+        state.acceptance.observe_chain(classes, accepted)
 
     def forget(self, sequence: Sequence) -> None:
         """See `scheduler.drafts.Speculator`."""
+        start_ns = self._now_ns()
         state = self._states.pop(sequence, None)
+        self._rota.judge(sequence, False)
         if state is not None:
             state.draft.finish(sequence.tokens[sequence.num_prompt :].tolist())
+        self._account.drafting(self._now_ns() - start_ns)
 
-    def _state(self, sequence: Sequence) -> _State:
-        """The state of `sequence`, told of all of its tokens."""
+    def _propose(
+        self, limits: dict[Sequence, int], budget: StepBudget
+    ) -> dict[Sequence, List[int]]:
+        decodes = len(limits)
+        past = sum(s.num_computed for s in limits) // max(1, decodes)
+
+        def step_ns(rows: int) -> float:
+            return max(1.0, budget.plan.ns_widened(rows, past) if rows else budget.plan.ns())
+
+        if self._depth:
+            proposals = self._ask(limits, 0.0)
+            depths = _fixed_depths(proposals, budget.rows)
+        else:
+            least = self._prices.least_gain(decodes, past, budget, step_ns)
+            proposals = self._ask(self._asked(limits), least) if least < 1 else []
+            gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
+            depths = choose_depths(gains, step_ns, budget.limit_ns, budget.rows)
+        chosen = [(p, n) for p, n in zip(proposals, depths, strict=False) if n]
+        if chosen:
+            expected = sum(sum(p.gains[:n]) for p, n in chosen)
+            wider_ns = step_ns(sum(n for _, n in chosen))
+            self._account.chosen(step_ns(0), wider_ns, decodes, expected)
+        return {p.sequence: p.tokens[:n] for p, n in chosen}
+
+    def _asked(self, limits: dict[Sequence, int]) -> dict[Sequence, int]:
+        """Whose turn it is."""
+        if self._rota.asks_all(len(limits)):
+            return limits
+        return {s: limit for s, limit in limits.items() if s in self._rota.promising}
+
+    def _ask(self, limits: dict[Sequence, int], least: float) -> list[_Proposal]:
+        """Proposals of which the first token is expected to add at least `least` tokens."""
+        most = self._depth or MAX_DEPTH
+        proposals = []
+        for sequence, limit in limits.items():
+            wanted = min(limit, _own_depth(sequence, most))
+            found = self._proposal(sequence, wanted) if wanted else None
+            good = found is not None and found.gains[0] >= least
+            self._rota.judge(sequence, good)
+            if found is not None and good:
+                proposals.append(found)
+        return proposals
+
+    def _proposal(self, sequence: Sequence, wanted: int) -> _Proposal | None:
+        """At most `wanted` tokens from the draft of `sequence`, told of all of its tokens."""
         state = self._states.get(sequence)
         if state is None:
             draft = self._drafter.open(sequence.request.cache_salt)
@@ -79,27 +141,14 @@ class BatchSpeculator:
         if state.known < sequence.num_tokens:
             state.draft.extend(sequence.tokens[state.known :].tolist())
             state.known = sequence.num_tokens
-        state.confidence = state.draft.confidence
-        return state
+        tokens = state.draft.propose(wanted)
+        if not tokens:
+            return None
+        state.classes = state.draft.confidences
+        return _Proposal(sequence, tokens, state.acceptance.chain_gains(state.classes))
 
-    def _depths(
-        self, proposals: list[tuple[Sequence, list[int]]], num_decodes: int, budget: StepBudget
-    ) -> list[int]:
-        past = sum(s.num_computed for s, _ in proposals) // len(proposals)
-
-        def step_ns(rows: int) -> float:
-            return max(1.0, budget.plan.ns_widened(rows, past))
-
-        if self._depth:
-            return _fixed_depths([len(tokens) for _, tokens in proposals], budget.rows)
-        gains = [
-            self._states[sequence].acceptance.gains(self._states[sequence].confidence, len(tokens))
-            for sequence, tokens in proposals
-        ]
-        idle = num_decodes - len(proposals)
-        return choose_depths([*gains, *[()] * idle], step_ns, budget.limit_ns, budget.rows)[
-            : len(proposals)
-        ]
+    def _now_ns(self) -> int:
+        return self._clock.now_ns() if self._clock else 0
 
 
 def _own_depth(sequence: Sequence, most: int) -> int:
@@ -108,9 +157,9 @@ def _own_depth(sequence: Sequence, most: int) -> int:
     return most if own is None else min(own, most)
 
 
-def _fixed_depths(lengths: list[int], max_rows: int) -> list[int]:
+def _fixed_depths(proposals: List[_Proposal], max_rows: int) -> list[int]:
     depths = []
-    for length in lengths:
-        depths.append(min(length, max_rows))
+    for proposal in proposals:
+        depths.append(min(len(proposal.tokens), max_rows))
         max_rows -= depths[-1]
     return depths

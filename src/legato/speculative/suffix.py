@@ -78,6 +78,7 @@ class SuffixDraft:
         self._own = SuffixAutomaton()
         self._memory = memory
         self._cursors = [Cursor(a) for a in (memory.young, memory.old)] if memory else []
+        self._classes: list[int] = []
 
     def extend(self, tokens: Sequence[int]) -> None:
         """Note what the text repeats with `tokens` at its end."""
@@ -91,8 +92,11 @@ class SuffixDraft:
         length, end = self._own.repeated_suffix()
         best = max(self._cursors, key=lambda cursor: cursor.length, default=None)
         if best is not None and best.length > max(length, MIN_MATCH - 1):
-            return best.propose(count)
-        return copied(self._own.text, end, count) if length >= MIN_MATCH else []
+            length, tokens = best.length, best.propose(count)
+        else:
+            tokens = copied(self._own.text, end, count) if length >= MIN_MATCH else []
+        self._classes = [match_class(length)] * len(tokens)
+        return tokens
 
     def finish(self, output: Sequence[int]) -> None:
         """The text has ended with `output`; remember that for later ones."""
@@ -100,7 +104,6 @@ class SuffixDraft:
             self._memory.add(output)
 
     @property
-    def confidence(self) -> int:
+    def confidences(self) -> list[int]:
         """Higher for a longer match."""
-        longest = max((cursor.length for cursor in self._cursors), default=0)
-        return match_class(max(longest, self._own.repeated_suffix()[0]))
+        return self._classes

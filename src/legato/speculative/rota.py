@@ -1,0 +1,67 @@
+"""Who is asked for a draft in which step, so that looking for drafts is never felt.
+
+A sequence whose last draft paid, or promised to, is asked in every step. The others are asked all
+together every few steps: of many sequences, where a draft seldom pays, more seldom than of few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from legato.scheduler.budget import StepBudget
+from legato.scheduler.sequence import Sequence
+from legato.speculative.depth import least_gain
+
+ALWAYS = 2
+"""With up to this many sequences all are asked in every step."""
+
+LONGEST_WAIT = 16
+"""Steps after which everybody is asked again, at most."""
+
+_DEPTH_STEP = 256
+"""Cached tokens by which two steps must differ for their rows to be priced anew."""
+
+_MOST_PRICES = 4096
+
+
+class Rota:
+    """Counts steps, and knows who is promising."""
+
+    def __init__(self) -> None:
+        self.promising: set[Sequence] = set()
+        self._steps = 0
+
+    def begin(self, decodes: int) -> bool:
+        """A step of `decodes` sequences begins: whether anybody is to be asked in it."""
+        self._steps += 1
+        return bool(self.promising) or self.asks_all(decodes)
+
+    def asks_all(self, decodes: int) -> bool:
+        """Whether everybody is asked in this step."""
+        return decodes <= ALWAYS or self._steps % min(decodes, LONGEST_WAIT) == 0
+
+    def judge(self, sequence: Sequence, promising: bool) -> None:
+        """`sequence` was asked; `promising`: whether it should be in the next step too."""
+        if promising:
+            self.promising.add(sequence)
+        else:
+            self.promising.discard(sequence)
+
+
+class RowPrices:
+    """`depth.least_gain` of steps, remembered: equal steps come many times."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int], float] = {}
+
+    def least_gain(
+        self, decodes: int, past: int, budget: StepBudget, step_ns: Callable[[int], float]
+    ) -> float:
+        """For `decodes` sequences with about `past` cached tokens; `step_ns` as there."""
+        key = (decodes, budget.rows, past // _DEPTH_STEP)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _MOST_PRICES:
+                self._known.clear()
+            known = self._known[key] = least_gain(decodes, step_ns, budget.rows)
+        return known

@@ -1,0 +1,106 @@
+"""Looking for drafts is not felt: who cannot win is asked seldom, and nothing when nobody can."""
+
+from __future__ import annotations
+
+import pytest
+
+from legato.scheduler.budget import UNLIMITED, StepBudget
+from legato.speculative.depth import MARGIN, choose_depths, least_gain
+from legato.speculative.rota import ALWAYS, LONGEST_WAIT, Rota, RowPrices
+from legato.speculative.speculator import BatchSpeculator
+from null.fake_backend import finish_all, make_engine, make_request
+
+LONG = 64
+
+
+class CountingDrafter:
+    """Proposes nothing, or always wrong tokens, and counts how often it was asked."""
+
+    name = "counting"
+
+    def __init__(self, tokens: tuple[int, ...] = ()) -> None:
+        self.tokens = list(tokens)
+        self.asked = 0
+
+    def open(self, tenant: str) -> CountingDrafter:
+        return self
+
+    def extend(self, tokens) -> None:
+        pass
+
+    def propose(self, count: int) -> list[int]:
+        self.asked += 1
+        return self.tokens[:count]
+
+    def finish(self, output) -> None:
+        pass
+
+    @property
+    def confidences(self) -> list[int]:
+        return [0] * len(self.tokens)
+
+
+@pytest.mark.parametrize("decodes", [1, ALWAYS])
+def test_few_sequences_are_asked_in_every_step(decodes):
+    rota = Rota()
+    assert all(rota.begin(decodes) and rota.asks_all(decodes) for _ in range(20))
+
+
+@pytest.mark.parametrize("decodes", [4, 8, 32, 200])
+def test_many_sequences_are_asked_together_and_seldom(decodes):
+    rota = Rota()
+    asked = [rota.begin(decodes) for _ in range(160)]
+    assert sum(asked) == 160 // min(decodes, LONGEST_WAIT)
+
+
+def test_who_is_promising_is_asked_in_every_step_alone():
+    rota = Rota()
+    rota.judge("sure", True)
+    assert all(rota.begin(8) for _ in range(20))
+    assert not rota.asks_all(8)
+    rota.judge("sure", False)
+    assert not all(rota.begin(8) for _ in range(20))
+
+
+def test_a_full_batch_without_luck_is_hardly_ever_asked():
+    drafter = CountingDrafter()
+    engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(drafter))
+    finish_all(engine, *(make_request(str(i), start=i, max_tokens=LONG) for i in range(32)))
+    assert drafter.asked <= 32 * (LONG // LONGEST_WAIT + 2)
+
+
+def test_the_least_gain_is_what_the_cheapest_rows_must_bring():
+    assert least_gain(1, lambda rows: 1 + 0.1 * rows, 8) == pytest.approx(
+        (MARGIN * 1.8 - 1) / 8, abs=1e-9
+    )
+    assert least_gain(4, lambda rows: 1.0 + rows, 100) > 1
+    assert least_gain(4, lambda rows: 1.0, 0) == float("inf")
+
+
+@pytest.mark.parametrize("decodes", [1, 3, 8, 32])
+@pytest.mark.parametrize("slope", [0.01, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("jump", [0.0, 0.3])
+def test_below_the_least_gain_no_depth_pays(decodes, slope, jump):
+    def step_ns(rows: int) -> float:
+        return 1 + slope * rows + jump * (decodes + rows > 8)
+
+    least = least_gain(decodes, step_ns, 256)
+    below = [[0.999 * min(least, 1.0)] * 8] * decodes
+    assert sum(choose_depths(below, step_ns, UNLIMITED, 256)) == 0
+
+
+def test_equal_steps_are_priced_once():
+    calls = 0
+
+    def step_ns(rows: int) -> float:
+        nonlocal calls
+        calls += 1
+        return 1 + 0.1 * rows
+
+    prices, budget = RowPrices(), StepBudget(64, None, UNLIMITED)
+    first = prices.least_gain(2, 100, budget, step_ns)
+    before = calls
+    assert prices.least_gain(2, 120, budget, step_ns) == first
+    assert calls == before
+    prices.least_gain(2, 2000, budget, step_ns)
+    assert calls > before
