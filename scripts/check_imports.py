@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "admission": {*BASE, "backends", "scheduler", "step_times", "validate"},
     "figures": {*BASE, "scheduler", "step_times"},
     "live_requests": {*BASE, "scheduler"},
+    "questions": {*BASE, "live_requests", "scheduler"},
     "scoring": {*BASE, "backends", "kvcache"},
     "engine": {
         *BASE,
@@ -55,8 +56,10 @@ ALLOWED: dict[str, set[str]] = {
         "cost",
         "figures",
         "kvcache",
+        "adaptive",
         "live_requests",
         "program",
+        "questions",
         "runner",
         "scheduler",
         "scoring",

@@ -104,6 +104,109 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a request that decided itself how many samples it needs.
+
+    Attributes:
+        winner: index of the sample whose text is the answer.
+        answer: the winner's, normalised; None where it has none or answers are not read.
+        votes: answer → samples that gave it, most first; of the samples that counted.
+        confidence: how sure the strategy is, by its own measure; None where it has none.
+        counted: samples that entered the decision.
+        drawn: samples that were begun, at least as many.
+        pruned: of them, given up on their way because others were better.
+        saved: samples that might have been drawn and were not.
+        tokens: generated, in all samples.
+        machine_ns: machine time of all samples, and of the questions about them.
+    """
+
+    winner: int
+    answer: str | None
+    votes: Mapping[str, int]
+    confidence: float | None
+    counted: int
+    drawn: int
+    pruned: int
+    saved: int
+    tokens: int
+    machine_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Asks how probable `token` is after the prompt, the first `num_output` tokens of sample
+    `sample`, and `suffix`."""
+
+    sample: int
+    num_output: int
+    suffix: tuple[int, ...]
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a controller wants next.
+
+    Attributes:
+        draw: samples to begin, numbered on from those before.
+        max_tokens: most tokens of each of them; None leaves the request's own limit.
+        end: running samples to stop now.
+        probes: what to ask about samples.
+        outcome: the decision: everything that still runs ends, nothing else of the turn counts.
+    """
+
+    draw: int = 0
+    max_tokens: int | None = None
+    end: tuple[int, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    outcome: Outcome | None = None
+
+
+class Controller(Protocol):
+    """Follows the samples of one request and decides when it has enough.
+
+    While nothing runs and nothing is asked, every turn draws or decides: else nobody would ask
+    for another turn.
+    """
+
+    def take(self, event: TokenEvent) -> None:
+        """One of its samples went on, or ended."""
+        ...
+
+    def probed(self, probe: Probe, logprob: float | None) -> None:
+        """The log-probability that `probe` asked for; None where it could not be computed."""
+        ...
+
+    def turn(self, now_ns: int, machine_ns: int) -> Turn:
+        """What to do now, after all events of a step; also once before the first.
+
+        Args:
+            now_ns: the time.
+            machine_ns: machine time that all samples and probes took so far.
+        """
+        ...
+
+
+class Compute(Protocol):
+    """How much compute a request deserves: from one sample to many, decided as they come."""
+
+    @property
+    def needs_logprobs(self) -> bool:
+        """Whether the log-probabilities of chosen tokens are looked at."""
+        ...
+
+    def start(self, arrival_ns: int, max_tokens: int, free_rows: int) -> Controller:
+        """A controller for one request.
+
+        Args:
+            arrival_ns: when it arrived.
+            max_tokens: most tokens that one sample may have.
+            free_rows: samples that a step computes in nearly the time of one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One prompt to be continued `params.n` times.
 
@@ -116,6 +219,8 @@ class Request:
         constraint: what its output may be; None allows everything.
         draft_tokens: most tokens that speculation drafts for it in a step; 0 for none, None
             leaves it to the engine. Never changes its output.
+        compute: decides how many samples are drawn (`params.n` is 1 then); the events are those
+            of the winner, all at once when it is decided. None draws `params.n`.
     """
 
     id: str
@@ -126,6 +231,7 @@ class Request:
     objectives: Objectives = Objectives()
     constraint: Constraint | None = None
     draft_tokens: int | None = None
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +259,8 @@ class TokenEvent:
         error: a message fit for the caller, with `finish_reason` ERROR.
         machine_ns: machine time that this sample took of all steps up to now; set on its last
             event. The shares of a step add up to the step.
+        outcome: of a request with `compute`, on its last event; `machine_ns` is then of all
+            samples.
     """
 
     request_id: str
@@ -165,3 +273,4 @@ class TokenEvent:
     started_ns: int | None = None
     error: str | None = None
     machine_ns: int = 0
+    outcome: Outcome | None = None

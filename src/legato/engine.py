@@ -6,9 +6,11 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as List
+from functools import cached_property
 
 import numpy as np
 
+from legato.adaptive.waves import free_rows
 from legato.admission import Admission
 from legato.backends.base import F32, Backend
 from legato.clock import Clock
@@ -20,18 +22,19 @@ from legato.figures import StepFigures
 from legato.kvcache.cache import KVCache
 from legato.live_requests import LiveRequests
 from legato.program.program import Program
+from legato.questions import Questions
 from legato.runner import Runner
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.drafts import Speculator
 from legato.scheduler.events import end_event
 from legato.scheduler.forecast import Load as Load
 from legato.scheduler.forecast import OutputLengths
-from legato.scheduler.scheduler import Scheduler
+from legato.scheduler.scheduler import Fault, Scheduler
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import EngineStats as EngineStats
 from legato.scheduler.stats import SpeculationFigures as SpeculationFigures
 from legato.scoring import MAX_LOGITS_BYTES, ROWS_BESIDE, RowsOf, score
-from legato.step_times import PricedStep, StepTimes, split_ns
+from legato.step_times import FULL_DEPTH, PricedStep, StepTimes, split_ns
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +70,8 @@ class Engine:
         self._cache = KVCache(
             program.kv,
             config.num_kv_blocks,
-            num_slots=config.max_sequences + 1,  # one for `logits` and `hidden`
+            # as many again for kept prompts, and one for `logits` and `hidden`
+            num_slots=2 * config.max_sequences + 1,
             max_tokens=limit,
             prefix_cache=config.prefix_cache,
         )
@@ -100,6 +104,13 @@ class Engine:
             pool_context=self._pool_context,
         )
         self._live = LiveRequests()
+        self._questions = Questions(
+            self._scheduler,
+            self._live,
+            self._take_out,
+            longest=self._pool_context,
+            free_rows=lambda: self._free_rows,
+        )
         self._lengths = OutputLengths()
         self._unsent: list[TokenEvent] = []
         self._figures = StepFigures(self._times)
@@ -143,20 +154,27 @@ class Engine:
             raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
         now_ns = self._clock.now_ns()
         samples = self._admission.samples(request, now_ns)
+        if request.compute is not None:
+            samples = self._questions.begin(samples[0], now_ns)
         try:
             self._live.add(samples, now_ns)
             for sequence in samples:
                 self._scheduler.add(sequence)
         except BaseException:
             self._live.discard(request.id)
+            self._questions.discard(request.id)
             self._scheduler.drop(samples)
             raise
 
     def cancel(self, request_id: str, index: int | None = None) -> None:
         """End a request, or one of its samples, and free its blocks now.
 
-        The next step gives the CANCELLED events. Nothing happens where it has ended already.
+        The next step gives the CANCELLED events. Nothing happens where it has ended already. A
+        request that decides about its samples ends as a whole.
         """
+        if request_id in self._questions:
+            self._end_question(request_id, FinishReason.CANCELLED)
+            return
         for sequence in self._live.of(request_id):
             if index is None or sequence.index == index:
                 self._end(sequence, FinishReason.CANCELLED)
@@ -236,10 +254,15 @@ class Engine:
         """Release the backend."""
         self._backend.close()
 
+    @cached_property
+    def _free_rows(self) -> int:
+        most = self._config.max_sequences
+        return free_rows(lambda rows: self._times.decode_ns(rows, FULL_DEPTH), most)
+
     def _schedule(self, now_ns: int) -> Batch:
         batch = self._scheduler.schedule(now_ns)
         if self._scheduler.faults:
-            self._fail_faulty()
+            self._fail_faulty(tuple(self._scheduler.faults))
             batch.leave_out_finished()
         return batch
 
@@ -271,33 +294,58 @@ class Engine:
         ]
         self._lengths.observe(len(events), len(ended))
         self._figures.committed(len(events), ended)
-        self._unsent += events
-        if self._scheduler.faults:
-            self._fail_faulty()
+        faults = tuple(self._scheduler.faults)
+        faulty = {sequence.request.id for sequence, _ in faults}
+        outside, unjudged = self._questions.take(events, now_ns, faulty)
+        self._unsent += outside
+        for request_id, error in unjudged:
+            self._end_question(request_id, FinishReason.ERROR, _failure(error))
+        self._fail_faulty(faults)
 
-    def _fail_faulty(self) -> None:
+    def _fail_faulty(self, faults: List[Fault]) -> None:
         """End the requests that the scheduler could not serve, one by one."""
-        for sequence, error in tuple(self._scheduler.faults):
+        for sequence, error in faults:
             _log.error("request %s failed", sequence.request.id, exc_info=error)
             self._fail([sequence], error)
 
     def _fail(self, members: List[Sequence], error: Exception) -> None:
         """End the requests of `members`, samples that wait included; trust no account of theirs."""
-        message = f"the step that computed this request failed ({type(error).__name__})"
+        message = _failure(error)
+        ids = {member.request.id for member in members}
         failed = {s for member in members for s in member.siblings}
+        failed.update(s for request_id in ids for s in self._live.of(request_id))
         self._scheduler.drop(failed)
+        for request_id in sorted(ids):
+            if request_id in self._questions:
+                self._end_question(request_id, FinishReason.ERROR, message)
         for sequence in sorted(failed, key=lambda s: s.rank):
             if sequence in self._live.of(sequence.request.id):
                 self._close(sequence, FinishReason.ERROR, message)
 
     def _end(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
+        self._take_out(sequence)
+        self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
+
+    def _take_out(self, sequence: Sequence) -> None:
+        """End a live sequence without a word."""
         try:
-            self._scheduler.remove(sequence)
+            if not sequence.finished:
+                self._scheduler.remove(sequence)
         except Exception:
             _log.exception("request %s could not be ended as usual", sequence.request.id)
             self._scheduler.drop([sequence])
-        self._close(sequence, reason, error)
+        self._live.forget(sequence.request.id, sequence.index)
+
+    def _end_question(
+        self, request_id: str, reason: FinishReason, error: str | None = None
+    ) -> None:
+        now_ns = self._clock.now_ns()
+        self._unsent.append(self._questions.end(request_id, now_ns, reason, error))
 
     def _close(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
         self._live.forget(sequence.request.id, sequence.index)
         self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
+
+
+def _failure(error: Exception) -> str:
+    return f"the step that computed this request failed ({type(error).__name__})"

@@ -39,6 +39,10 @@ class LiveRequests:
         self._samples[request_id] = list(samples)
         self._unstarted[request_id] = now_ns
 
+    def join(self, sequence: Sequence) -> None:
+        """One more sequence of a request that began already."""
+        self._samples.setdefault(sequence.request.id, []).append(sequence)
+
     def of(self, request_id: str) -> tuple[Sequence, ...]:
         """The live samples of a request."""
         return tuple(self._samples.get(request_id, ()))

@@ -49,6 +49,8 @@ def check_request(request: Request, vocab_size: int) -> None:
     if request.draft_tokens is not None:
         _check_integer("draft_tokens", request.draft_tokens, (0, MAX_DRAFT))
     check_params(request.params, vocab_size)
+    if request.compute is not None and request.params.n != 1:
+        _refuse("n", request.params.n, "1 where compute decides how many samples are drawn")
     if request.constraint is not None and request.params.ignore_eos:
         _refuse("ignore_eos", True, "false where the form of the output is prescribed")
 

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from legato.adaptive.decisions import Stop, Strategy
 from legato.adaptive.samples import Sample
 from legato.adaptive.votes import count_votes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The end of a question.
-
-    Attributes:
-        winner: index of the sample whose text is the answer.
-        answer: the winner's, normalised; None where it has none or answers are not read.
-        votes: answer → samples that gave it, most first; of the samples that counted.
-        confidence: how sure the strategy is, by its own measure; None where it has none.
-        counted: samples that entered the decision: the first so many.
-        drawn: samples that were begun, at least as many.
-        pruned: of them, given up on their way.
-        saved: samples that might have been drawn and were not.
-        tokens: generated, in all samples.
-        machine_ns: machine time of all samples.
-    """
-
-    winner: int
-    answer: str | None
-    votes: Mapping[str, int]
-    confidence: float | None
-    counted: int
-    drawn: int
-    pruned: int
-    saved: int
-    tokens: int
-    machine_ns: int
+from legato.core import Outcome
 
 
 def first_stop(strategy: Strategy, samples: Sequence[Sample]) -> tuple[Stop, int] | None:

@@ -19,11 +19,13 @@ from operator import attrgetter
 from legato.core import TokenEvent
 from legato.kvcache.cache import KVCache
 from legato.kvcache.integrity import check_integrity
+from legato.kvcache.table import BlockTable
 from legato.scheduler import policy
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.budget import UNLIMITED, StepBudget, StepPlan
 from legato.scheduler.drafts import Speculator, draft_limit, take_choices
 from legato.scheduler.forecast import Load, load_of
+from legato.scheduler.kept_prompts import KeptPrompts
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
 
@@ -56,6 +58,7 @@ class Scheduler:
         """`new_plan` predicts steps; with `meet_deadlines` they bound the prefill chunks.
         `speculator` drafts tokens for sequences that decode."""
         self.cache = cache
+        self.kept = KeptPrompts(cache, max_sequences)
         self._speculator = speculator
         self._new_plan = new_plan
         self._meet_deadlines = meet_deadlines
@@ -89,6 +92,7 @@ class Scheduler:
         self.waiting = [s for s in self.waiting if s not in sequences]
         self.running = [s for s in self.running if s not in sequences]
         self.faults.clear()
+        self.kept.forget()
         self.cache.recover([s.table for s in self.running if s.table is not None])
 
     def schedule(self, now_ns: int) -> Batch:
@@ -119,6 +123,8 @@ class Scheduler:
                     self.cache.advance(table, sequence.tokens, sequence.num_computed)
                 if draft and self._speculator is not None:
                     self._speculator.verified(sequence, draft, accepted)
+                if sequence.request.compute is not None:
+                    self.kept.keep(sequence)
                 if new and new[-1].finish_reason is not None:
                     self.remove(sequence)
                 events += new
@@ -143,9 +149,11 @@ class Scheduler:
         )
 
     def check_integrity(self) -> None:
-        """AssertionError unless those that run, and only those, have a table of the cache."""
+        """AssertionError unless those that run, and only those and kept prompts, have a table of
+        the cache."""
         check_integrity(self.cache)
         tables = {id(sequence.table) for sequence in self.running}
+        tables.update(map(id, self.kept.tables))
         assert tables == {id(table) for table in self.cache.open_tables.values()}
         assert all(sequence.table is None for sequence in self.waiting)
 
@@ -182,7 +190,7 @@ class Scheduler:
                 continue
             if budget.exhausted:
                 return
-            if waits and not _awaits_sibling(sequence):
+            if waits and not self._awaits_sibling(sequence):
                 # Nobody overtakes the first who waits, nor those who just gave way.
                 admitting = self.num_preemptions == preemptions
                 admitting = admitting and self._enter(sequence, rows, copies)
@@ -251,6 +259,8 @@ class Scheduler:
             if count:
                 self.cache.extend(sequence.table, sequence.num_computed + count)
                 return count
+            if self.kept.give_up():
+                continue
             victim = policy.choose_victim(self.running, sequence)
             if victim is None:
                 return 0
@@ -261,7 +271,7 @@ class Scheduler:
     def _enter(self, sequence: Sequence, rows: Rows, copies: Copies) -> bool:
         """Let a waiting sequence run, if there is room or those of a lower priority make it."""
         try:
-            while self._is_full or not (self._fork(sequence, copies) or self._open(sequence)):
+            while self._is_full or not self._begin(sequence, copies):
                 if not (self.running and policy.gives_way(self.running[-1], sequence)):
                     return False
                 rows.pop(self.running[-1], None)
@@ -288,24 +298,46 @@ class Scheduler:
             self.cached_tokens += sequence.num_computed
         return True
 
+    def _begin(self, sequence: Sequence, copies: Copies) -> bool:
+        """Give a waiting sequence a table; kept prompts make room for it, nobody else."""
+        while not (self._fork(sequence, copies) or self._open(sequence)):
+            if not self.kept.give_up():
+                return False
+        return True
+
     def _fork(self, sequence: Sequence, copies: Copies) -> bool:
-        """Let a sample that has not run share the prompt of a sibling; False if none can."""
-        num_shared = sequence.num_prompt - 1  # the last one is computed again, for its logits
-        source = _fork_source(sequence)
-        if source is None or source.table is None or sequence.num_output:
+        """Let a sample that has not run share its computed prompt; False if it cannot."""
+        source, num_shared = self._computed_prompt(sequence)
+        if source is None:
             return False
-        needed = self.cache.fork_cost(num_shared) + self.cache.num_groups
-        if not (self.cache.can_fork(source.table, num_shared) and self._may_admit(needed)):
+        if not self._may_admit(self.cache.fork_cost(num_shared) + self.cache.num_groups):
             return False
-        sequence.table, pairs = self.cache.fork(source.table, num_shared)
+        sequence.table, pairs = self.cache.fork(source, num_shared)
         copies += pairs
         sequence.num_computed = num_shared
-        sequence.cached_tokens = source.cached_tokens
+        sequence.cached_tokens = max((s.cached_tokens or 0) for s in sequence.siblings)
         return True
+
+    def _computed_prompt(self, sequence: Sequence) -> tuple[BlockTable | None, int]:
+        """Where the prompt of `sequence` can be shared, and how many tokens of it: all but the
+        last, which is computed again for its logits, or the blocks that were kept."""
+        if sequence.num_output:
+            return None, 0
+        sibling, num_shared = _fork_source(sequence), sequence.num_prompt - 1
+        if sibling and sibling.table and self.cache.can_fork(sibling.table, num_shared):
+            return sibling.table, num_shared
+        kept = self.kept.of(sequence)
+        return kept, 0 if kept is None else kept.num_full * self.cache.block_size
 
     def _may_admit(self, needed: int) -> bool:
         cache = self.cache
         return policy.may_admit(cache.pool.available, needed, len(self.running), cache.num_groups)
+
+    def _awaits_sibling(self, sequence: Sequence) -> bool:
+        """Whether another sample is computing the prompt that `sequence` would share."""
+        if sequence.num_output or _fork_source(sequence) or self.kept.of(sequence):
+            return False
+        return any(sibling.table is not None for sibling in sequence.siblings)
 
     def _preempt(self, sequence: Sequence) -> None:
         try:
@@ -323,13 +355,6 @@ class Scheduler:
         sequence.num_computed = 0
         sequence.draft = ()
         self.cache.close(table)
-
-
-def _awaits_sibling(sequence: Sequence) -> bool:
-    """Whether another sample is computing the prompt that `sequence` would share."""
-    if sequence.num_output or _fork_source(sequence) is not None:
-        return False
-    return any(sibling.table is not None for sibling in sequence.siblings)
 
 
 def _fork_source(sequence: Sequence) -> Sequence | None:

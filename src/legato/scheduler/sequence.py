@@ -146,3 +146,23 @@ def make_samples(
         )
         siblings.append(sequence)
     return siblings
+
+
+def another_sample(first: Sequence, *, due_ns: int, length_limit: int) -> Sequence:
+    """One more sample of the request of `first`, added to its siblings; it ranks behind them."""
+    request, index = first.request, len(first.siblings)
+    sequence = Sequence(
+        request=request,
+        index=index,
+        seed=first.seed,
+        rank=(*first.rank[:3], index),
+        due_ns=due_ns,
+        tbt_ns=first.tbt_ns,
+        length_limit=length_limit,
+        stop_ids=first.stop_ids,
+        siblings=first.siblings,
+        started_ns=first.started_ns,
+        matcher=None if request.constraint is None else request.constraint.start(),
+    )
+    first.siblings.append(sequence)
+    return sequence

@@ -1,0 +1,363 @@
+"""Requests that decide how many samples they draw, through the whole engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from questions import (
+    Digits,
+    assert_decided,
+    expected,
+    outcome_of,
+    question,
+    voting,
+)
+
+from legato.adaptive.adaptive_consistency import AdaptiveConsistency
+from legato.adaptive.best_of_n import BestOfN
+from legato.adaptive.budget import Budget
+from legato.adaptive.confidence import Confidence
+from legato.adaptive.controller import AdaptiveCompute
+from legato.adaptive.early_stopping import EarlyStopping
+from legato.adaptive.pruning import Pruning
+from legato.adaptive.self_consistency import SelfConsistency
+from legato.adaptive.self_evaluation import SelfEvaluation
+from legato.core import FinishReason
+from legato.errors import InvalidRequestError
+from null.fake_backend import finish_all, make_engine, make_request, tokens_of
+
+RULES = [
+    BestOfN(5),
+    SelfConsistency(7),
+    AdaptiveConsistency(16, 0.9),
+    EarlyStopping(12, 2),
+    Confidence(6, 1e-13),
+]
+
+
+@pytest.fixture(params=RULES, ids=lambda rule: type(rule).__name__)
+def rule(request):
+    return request.param
+
+
+def test_a_rule_decides_as_if_its_samples_came_one_after_another(rule):
+    for seed in range(6):
+        request = question(compute=voting(rule), seed=seed)
+        engine, _ = make_engine()
+        outcome = assert_decided(finish_all(engine, request), request)
+        assert outcome.drawn >= outcome.counted
+        assert outcome.saved == rule.max_samples - outcome.drawn
+
+
+CROWDED = [
+    ((None,), {"max_sequences": 1}),
+    ((None,), {"max_sequences": 3, "max_batch_tokens": 7}),
+    ((None,), {"num_kv_blocks": 12, "max_batch_tokens": 32}),
+    ((None,), {"prefix_cache": False}),
+    ((None,), {"prefix_cache": False, "num_kv_blocks": 12}),
+    ((24,), {"num_kv_blocks": 14}),
+    ((None, 24), {"prefix_cache": False, "num_kv_blocks": 30}),
+]
+
+
+@pytest.mark.parametrize(("windows", "config"), CROWDED, ids=str)
+def test_a_decision_does_not_depend_on_what_runs_beside_or_on_room(rule, windows, config):
+    engine, _ = make_engine(windows, **config)
+    requests = [question(f"q{i}", compute=voting(rule), seed=i, start=i) for i in range(3)]
+    beside = [make_request(f"b{i}", length=30, start=9 + i, max_tokens=40) for i in range(3)]
+    outputs = finish_all(engine, *beside[:2], *requests, beside[2])
+    for request in requests:
+        assert_decided(outputs, request, windows)
+    assert engine.stats().used_blocks == 0
+
+
+def test_the_answer_is_a_function_of_the_seed():
+    compute = voting(AdaptiveConsistency(16, 0.9))
+    tokens = set()
+    for seed in (1, 1, 2):
+        engine, _ = make_engine()
+        outputs = finish_all(engine, question(compute=compute, seed=seed))
+        tokens.add(tuple(tokens_of(outputs["q", 0])))
+    assert len(tokens) == 2
+
+
+def test_events_look_like_those_of_one_sample():
+    engine, _ = make_engine()
+    outputs = finish_all(engine, question(compute=voting(BestOfN(4)), logprobs=2))
+    assert list(outputs) == [("q", 0)]
+    events = outputs["q", 0]
+    assert [event.finish_reason is None for event in events] == [True] * (len(events) - 1) + [False]
+    assert all(event.logprobs is not None and len(event.logprobs.top) == 2 for event in events)
+    assert events[0].started_ns is not None
+
+
+def test_log_probabilities_that_only_the_rule_needed_are_not_shown():
+    engine, _ = make_engine()
+    outputs = finish_all(engine, question(compute=voting(BestOfN(4))))
+    assert all(event.logprobs is None for event in outputs["q", 0])
+
+
+def test_a_question_takes_the_machine_time_of_all_its_samples():
+    def total(compute, **params):
+        engine, backend = make_engine()
+        clock = engine._clock
+        backend.fault = lambda run: clock.advance(1000)
+        outputs = finish_all(engine, question(compute=compute, **params))
+        last = outputs["q", 0][-1]
+        assert last.machine_ns == last.outcome.machine_ns == clock.now_ns()
+
+    total(voting(SelfConsistency(5)))
+    total(voting(AdaptiveConsistency(16, 0.9)))
+    total(evaluating(SelfEvaluation(5, 0.9)))
+
+
+def test_siblings_are_stopped_in_the_step_of_the_decision():
+    """Every sample is good enough, and the first of eight ends before its siblings."""
+    engine, _ = make_engine(max_batch_tokens=48)
+    engine.__dict__["_free_rows"] = 8
+    engine.add(question(compute=voting(Confidence(8, 0.0)), ignore_eos=True))
+    engine.step()  # computes the prompt: sample 0 is a step ahead of the others
+    while not (events := engine.step()):
+        assert engine.stats().running == 8
+    assert events[-1].outcome.drawn == 8
+    assert events[-1].outcome.tokens == 24 + 7 * 23
+    assert (engine.stats().running, engine.stats().used_blocks) == (0, 0)
+    engine.check_integrity()
+    assert not engine.has_work
+
+
+def test_the_prompt_is_computed_once_and_freed_at_the_decision():
+    prompt = 100
+    engine, backend = make_engine(prefix_cache=False)
+    request = question(compute=voting(SelfConsistency(16)), length=prompt, seed=2)
+    outputs = finish_all(engine, request)
+    rows = sum(len(step.token_ids) for step in backend.steps)
+    generated = outcome_of(outputs).tokens
+    assert rows < prompt + generated + 16
+    assert engine.stats().used_blocks == 0
+
+
+def test_a_later_wave_shares_the_prompt_that_was_kept_for_it():
+    prompt = 100
+    engine, backend = make_engine(prefix_cache=False)
+    request = question(compute=voting(EarlyStopping(12, 2)), length=prompt, seed=2)
+    outputs = finish_all(engine, request)
+    outcome = outcome_of(outputs)
+    assert outcome.drawn > 2
+    rows = sum(len(step.token_ids) for step in backend.steps)
+    assert rows < prompt + outcome.tokens + outcome.drawn * 16
+
+
+def test_sixteen_siblings_take_the_blocks_of_one_prompt_and_their_own_tokens():
+    prompt, new, block = 500, 64, 16
+    engine, _ = make_engine(max_context=1024)
+    request = question(
+        compute=voting(SelfConsistency(16)), length=prompt, max_tokens=new, ignore_eos=True
+    )
+    engine.add(request)
+    peak = 0
+    while engine.has_work:
+        engine.step()
+        peak = max(peak, engine.stats().used_blocks)
+    one_prompt = -(-prompt // block)
+    shared = (prompt - 1) // block
+    assert peak == shared + 16 * (-(-(prompt + new - 1) // block) - shared)
+    assert peak <= 1.3 * (one_prompt + 16 * new / block)
+
+
+def test_kept_prompts_make_room_for_others():
+    """The pool holds one sample at a time: a kept prompt is given up and computed again."""
+    engine, _ = make_engine(prefix_cache=False, num_kv_blocks=8)
+    request = question(compute=voting(EarlyStopping(6, 2)), length=90, seed=2)
+    others = [make_request(f"b{i}", length=90, start=i + 1, max_tokens=20) for i in range(3)]
+    outputs = finish_all(engine, request, *others)
+    assert_decided(outputs, request)
+    assert engine.stats().used_blocks == 0
+
+
+def test_cancelling_a_question_frees_everything():
+    for steps in range(0, 40, 3):
+        engine, _ = make_engine(prefix_cache=False)
+        engine.add(question(compute=voting(EarlyStopping(12, 2)), length=60, ignore_eos=True))
+        events = [event for _ in range(steps) for event in engine.step()]
+        assert events == [] or not engine.has_work
+        engine.cancel("q")
+        events += engine.step()
+        assert [event.finish_reason for event in events if event.finish_reason] != []
+        assert len([event for event in events if event.finish_reason]) == 1
+        engine.check_integrity()
+        assert engine.stats().used_blocks == 0
+        assert not engine.has_work
+
+
+def test_a_failing_step_ends_a_question_with_one_error():
+    for run in range(1, 30, 2):
+        engine, backend = make_engine()
+        backend.fault = fail_at(run)
+        others = make_request("b", length=30, start=3, max_tokens=6)
+        outputs = finish_all(
+            engine, question(compute=voting(EarlyStopping(12, 2)), ignore_eos=True), others
+        )
+        errors = [e for e in outputs["q", 0] if e.finish_reason is FinishReason.ERROR]
+        assert len(errors) <= 1
+        assert sum(e.finish_reason is not None for e in outputs["q", 0]) == 1
+        assert engine.stats().used_blocks == 0
+
+
+def fail_at(number):
+    def fault(run):
+        if run == number:
+            raise RuntimeError("a fault")
+
+    return fault
+
+
+def test_a_controller_that_fails_ends_its_request_alone():
+    class Broken(Digits):
+        def push(self, event):
+            raise ValueError("no text")
+
+    compute = AdaptiveCompute(strategy=BestOfN(3), new_text=Broken)
+    engine, _ = make_engine()
+    other = question("other", compute=voting(SelfConsistency(3)))
+    outputs = finish_all(engine, question(compute=compute), other)
+    (event,) = outputs["q", 0]
+    assert event.finish_reason is FinishReason.ERROR
+    assert_decided(outputs, other)
+    assert engine.stats().used_blocks == 0
+
+
+def test_a_sample_without_a_token_has_no_vote():
+    engine, backend = make_engine()
+    backend.spoil = lambda run, row: row == 1 and run == 4
+    outputs = finish_all(engine, question(compute=voting(SelfConsistency(5)), ignore_eos=True))
+    outcome = outcome_of(outputs)
+    assert sum(outcome.votes.values()) == 4
+    assert outcome.pruned == 1
+
+
+def test_when_all_samples_fail_the_request_fails():
+    engine, backend = make_engine()
+    backend.spoil = lambda run, row: True
+    outputs = finish_all(engine, question(compute=voting(SelfConsistency(3))))
+    assert outputs["q", 0][-1].finish_reason is FinishReason.ERROR
+    assert outputs["q", 0][-1].error
+
+
+def test_a_stop_string_ends_a_sample_at_once():
+    def new_text():
+        return Digits(stop_token=11)
+
+    engine, _ = make_engine()
+    compute = replace(voting(SelfConsistency(6)), new_text=new_text)
+    request = question(compute=compute, ignore_eos=True, max_tokens=200, seed=1)
+    outputs = finish_all(engine, request)
+    assert outcome_of(outputs).tokens < 6 * 200
+    assert tokens_of(outputs["q", 0])[-1] == 11
+
+
+def test_tokens_of_all_samples_stay_within_their_budget():
+    for tokens in (1, 10, 30, 60, 100, 250):
+        for strategy in (SelfConsistency(8), AdaptiveConsistency(16, 0.9), BestOfN(8)):
+            engine, _ = make_engine()
+            compute = voting(strategy, budget=Budget(tokens=tokens))
+            outcome = outcome_of(finish_all(engine, question(compute=compute, ignore_eos=True)))
+            assert 1 <= outcome.tokens <= tokens
+
+
+def test_a_budget_of_tokens_gives_the_same_answer_under_load():
+    compute = voting(AdaptiveConsistency(16, 0.95), budget=Budget(tokens=150))
+    seen = set()
+    for crowd in (0, 4):
+        engine, _ = make_engine(max_sequences=6, num_kv_blocks=40)
+        beside = [make_request(f"b{i}", start=i, max_tokens=60) for i in range(crowd)]
+        outputs = finish_all(engine, *beside, question(compute=compute))
+        outcome = outcome_of(outputs)
+        seen.add((outcome.winner, tuple(outcome.votes.items()), outcome.tokens))
+    assert len(seen) == 1
+
+
+def test_time_that_is_over_ends_a_question_with_what_there_is():
+    for budget in (Budget(elapsed_ns=7000), Budget(machine_ns=7000)):
+        engine, backend = make_engine()
+        clock = engine._clock
+        backend.fault = lambda run, clock=clock: clock.advance(1000)
+        compute = voting(SelfConsistency(8), budget=budget)
+        outputs = finish_all(engine, question(compute=compute, ignore_eos=True))
+        assert clock.now_ns() == 7000
+        assert outputs["q", 0][-1].finish_reason is FinishReason.LENGTH
+        assert len(tokens_of(outputs["q", 0])) > 0
+        assert engine.stats().used_blocks == 0
+
+
+PRUNED = Pruning(every=4, margin=5.0)
+
+
+def test_weak_samples_are_given_up_on_their_way():
+    compute = voting(BestOfN(8), pruning=PRUNED)
+    engine, _ = make_engine()
+    outcome = outcome_of(finish_all(engine, question(compute=compute, ignore_eos=True)))
+    assert outcome.pruned > 0
+    assert outcome.tokens < 8 * 24
+
+
+def test_who_is_given_up_does_not_depend_on_load():
+    compute = voting(SelfConsistency(8), pruning=PRUNED)
+    seen = set()
+    for config in ({}, {"max_sequences": 2}, {"num_kv_blocks": 12}, {"max_sequences": 1}):
+        engine, _ = make_engine(**config)
+        outputs = finish_all(engine, question(compute=compute, seed=8), make_request("b", start=1))
+        outcome = outcome_of(outputs)
+        seen.add((outcome.winner, tuple(outcome.votes.items()), outcome.pruned))
+    assert len(seen) == 1
+
+
+def evaluating(strategy, **fields):
+    return AdaptiveCompute(
+        strategy=strategy, new_text=Digits, rule=None, question=((3, 5, 8), 13), **fields
+    )
+
+
+def test_the_model_is_asked_about_each_sample():
+    engine, _ = make_engine()
+    request = question(compute=evaluating(SelfEvaluation(4, 1.0)))
+    outcome = outcome_of(finish_all(engine, request))
+    assert outcome.counted == outcome.drawn == 4
+    assert outcome.confidence is not None
+    assert 0 < outcome.confidence <= 1
+
+
+def test_self_evaluation_does_not_depend_on_load():
+    compute = evaluating(SelfEvaluation(6, 0.9), pruning=Pruning(every=6, margin=0.2))
+    seen = set()
+    for config in ({}, {"max_sequences": 2}, {"num_kv_blocks": 12}, {"prefix_cache": False}):
+        engine, _ = make_engine(**config)
+        outputs = finish_all(engine, question(compute=compute, seed=8), make_request("b", start=1))
+        outcome = outcome_of(outputs)
+        seen.add((outcome.winner, outcome.confidence, outcome.pruned))
+        assert engine.stats().used_blocks == 0
+    assert len(seen) == 1
+
+
+def test_a_sample_that_fills_the_context_cannot_be_asked_about():
+    engine, _ = make_engine(max_context=64)
+    request = question(compute=evaluating(SelfEvaluation(2, 0.5)), max_tokens=None, ignore_eos=True)
+    outcome = outcome_of(finish_all(engine, request))
+    assert outcome.confidence == 0.0
+
+
+def test_several_samples_are_refused_beside_compute():
+    engine, _ = make_engine()
+    with pytest.raises(InvalidRequestError, match="n is 2") as caught:
+        engine.add(question(compute=voting(BestOfN(2)), n=2))
+    assert caught.value.param == "n"
+
+
+def test_expected_outcomes_vary():
+    """The samples of these tests agree sometimes, and sometimes they do not."""
+    counts = {
+        expected(question(compute=voting(AdaptiveConsistency(16, 0.9)), seed=seed))[0].counted
+        for seed in range(8)
+    }
+    assert len(counts) > 2
