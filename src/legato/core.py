@@ -246,8 +246,8 @@ class TokenLogprobs:
 class TokenEvent:
     """What one step did for one sample of one request.
 
-    Nobody changes an event; it is not frozen because every token makes one, and freezing doubles
-    the time that takes.
+    Nobody changes an event but who makes it; it is not frozen because every token makes one, and
+    freezing doubles the time that takes.
 
     Attributes:
         index: which of the `n` samples.

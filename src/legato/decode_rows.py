@@ -61,9 +61,9 @@ class DecodeRows:
     def continues_as(self, batch: Batch) -> bool:
         """Whether `batch` is what `advance` would make of this step."""
         return (
-            self._may_go_on
+            batch.only_decodes
+            and self._may_go_on
             and self._steps_left > 0
-            and sum(batch.num_rows) == len(self._tables)
             and [sequence.table for sequence in batch.sequences] == self._tables
         )
 

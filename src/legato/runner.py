@@ -37,14 +37,14 @@ class Runner:
         if decodes is not None and decodes.continues_as(batch):
             decodes.advance()
             return self._run_decodes(decodes, batch)
+        if batch.only_decodes:
+            decodes = DecodeRows(batch.sequences, self._tables, self._block_size, self._slots)
+            return self._run_decodes(decodes, batch)
         takers = [
             s
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
             if s.samples_after(rows)
         ]
-        if len(takers) == len(batch.sequences) == sum(batch.num_rows):
-            decodes = DecodeRows(takers, self._tables, self._block_size, self._slots)
-            return self._run_decodes(decodes, batch)
         return _choices(batch, takers, self._backend.run(self._step_input(batch, takers)))
 
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:

@@ -9,6 +9,7 @@ from itertools import accumulate
 from legato.config import EngineConfig
 from legato.core import Objectives
 from legato.cost.correct import Correction
+from legato.cost.decodes import DecodeCost
 from legato.cost.estimate import StepCost, StepWork
 from legato.cost.growing import GrowingStep
 from legato.cost.machine import MachineProfile
@@ -33,9 +34,9 @@ DRAFT_FACTORS = (0.9, 1.2)
 """Bounds of what is learnt of steps that verify drafts, compared with others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PricedStep:
-    """What a batch should take, before it runs.
+    """What a batch should take, before it runs. Nobody changes it (see `StepWork`).
 
     Attributes:
         work: its FLOPs and bytes.
@@ -60,6 +61,8 @@ class StepTimes:
         self.correction = Correction()
         # what is left of the error, of steps that verify drafts and of others
         self._verifying, self._plain = Correction(), Correction()
+        self._compares = False  # from the first draft on
+        self._decode_cost = DecodeCost(self.cost)
         self._chunk = config.max_batch_tokens
         full = min(config.max_sequences, config.max_batch_tokens)
         depth = min(FULL_DEPTH, config.max_context or program.max_context) - 1
@@ -74,21 +77,33 @@ class StepTimes:
 
     def price(self, batch: Batch) -> PricedStep:
         """What `batch` will take."""
+        if batch.only_decodes:
+            return self._price_decodes([s.num_computed for s in batch.sequences])
         step = GrowingStep(self.cost)
         for sequence, rows in zip(batch.sequences, batch.num_rows, strict=True):
             step.add(rows, sequence.num_computed, sequence.samples_after(rows))
-        raw_ns = max(1, round(step.ns()))
         parts = step.parts() if len(batch.sequences) > 1 else [1.0]
         verifies = any(sequence.draft for sequence in batch.sequences)
+        return self._priced(step.work(), step.ns(), parts, verifies)
+
+    def _price_decodes(self, pasts: list[int]) -> PricedStep:
+        work = self._decode_cost.work(pasts)
+        parts = self._decode_cost.parts(pasts) if len(pasts) > 1 else [1.0]
+        return self._priced(work, self._decode_cost.ns(work), parts, False)
+
+    def _priced(self, work: StepWork, ns: float, parts: list[float], verifies: bool) -> PricedStep:
+        raw_ns = max(1, round(ns))
         predicted_ns = self.correction.corrected_ns(raw_ns)
-        return PricedStep(step.work(), raw_ns, predicted_ns, parts, verifies)
+        return PricedStep(work, raw_ns, predicted_ns, parts, verifies)
 
     def observe(self, step: PricedStep, measured_ns: int) -> None:
         """`step` took `measured_ns`. Times of zero say nothing: a clock that stands still."""
         if measured_ns <= 0:
             return
-        rest = self._verifying if step.verifies else self._plain
-        rest.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
+        self._compares = self._compares or step.verifies
+        if self._compares:
+            rest = self._verifying if step.verifies else self._plain
+            rest.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
         self.correction.observe(step.raw_ns, measured_ns)
 
     @property
@@ -152,6 +167,8 @@ def split_ns(total_ns: int, parts: Sequence[float]) -> list[int]:
 
     Even shares where all parts are 0.
     """
+    if len(parts) == 1:
+        return [total_ns]
     sums = list(accumulate(parts))
     if sums[-1] <= 0:
         sums = [float(count) for count in range(1, len(parts) + 1)]

@@ -51,7 +51,7 @@ class Decoding:
 
     @property
     def batch(self) -> Batch:
-        return Batch(self.sequences, [1] * len(self.sequences))
+        return decode_batch(*self.sequences)
 
     def rows(self) -> DecodeRows:
         return DecodeRows(self.sequences, self.cache.tables, BLOCK, self.slots)
@@ -63,6 +63,10 @@ class Decoding:
             sequence.append(token)
             self.cache.advance(sequence.table, sequence.tokens, sequence.num_computed)
             self.cache.extend(sequence.table, sequence.num_tokens)
+
+
+def decode_batch(*sequences: Sequence) -> Batch:
+    return Batch(list(sequences), [1] * len(sequences), only_decodes=True)
 
 
 def output(tokens: list[int]) -> StepOutput:
@@ -129,9 +133,9 @@ def test_rows_do_not_go_on_where_tables_would_not_fit_any_more():
 def test_rows_do_not_go_on_as_another_batch():
     decoding = Decoding((None,), [20, 30, 40])
     rows, (a, b, c) = decoding.rows(), decoding.sequences
-    assert rows.continues_as(Batch([a, b, c], [1, 1, 1]))
-    assert not rows.continues_as(Batch([a, b], [1, 1]))
-    assert not rows.continues_as(Batch([b, a, c], [1, 1, 1]))
+    assert rows.continues_as(decode_batch(a, b, c))
+    assert not rows.continues_as(decode_batch(a, b))
+    assert not rows.continues_as(decode_batch(b, a, c))
     assert not rows.continues_as(Batch([a, b, c], [1, 3, 1]))
 
 

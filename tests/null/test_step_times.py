@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ from legato.assemble import simulate_engine
 from legato.clock import VirtualClock
 from legato.config import EngineConfig
 from legato.core import FinishReason, Objectives, Request
+from legato.cost.decodes import DecodeCost
 from legato.cost.estimate import StepCost
 from legato.cost.growing import GrowingStep, attended
 from legato.cost.machine import DEFAULT_PROFILE
@@ -47,6 +49,22 @@ def test_a_step_that_grows_costs_what_the_whole_step_costs(program, seed):
         assert step.ns() == pytest.approx(before)
     assert step.ns() == pytest.approx(cost.predict_ns(shape), abs=1)
     assert sum(step.parts()) == pytest.approx(step.ns())
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("windows", [(None,), (None, 40), (16, 200)])
+def test_a_step_of_decodes_costs_what_one_that_grows_costs(program, windows, seed):
+    cost = StepCost(program, DEFAULT_PROFILE)
+    attention = tuple(replace(cost.work.attention[0], window=window) for window in windows)
+    cost.work = replace(cost.work, attention=attention)
+    random, step = Random(seed), GrowingStep(cost)
+    pasts = [random.randint(0, 300) for _ in range(random.randint(1, 9))]
+    for past in pasts:
+        step.add(1, past, 1)
+    decodes = DecodeCost(cost)
+    assert astuple(decodes.work(pasts)) == pytest.approx(astuple(step.work()))
+    assert decodes.ns(decodes.work(pasts)) == pytest.approx(step.ns())
+    assert decodes.parts(pasts) == pytest.approx(step.parts())
 
 
 def test_windows_count_in_a_step_that_grows():

@@ -24,18 +24,11 @@ class Correction:
 
     def __init__(self) -> None:
         self._log_ratio = 0.0
-        self._error = 0.0
         self._steps = 0
-
-    @property
-    def factor(self) -> float:
+        self.factor = 1.0
         """Multiply a prediction with this; 1 before any step, within [1/4, 4]."""
-        return math.exp(self._log_ratio)
-
-    @property
-    def error(self) -> float:
+        self.error = 0.0
         """Running mean of |corrected prediction / measured − 1|, each at most 3."""
-        return self._error
 
     def corrected_ns(self, predicted_ns: int) -> int:
         """A prediction with what was learnt so far, at least one."""
@@ -47,6 +40,7 @@ class Correction:
         surprise = max(-SURPRISE, min(SURPRISE, ratio - self._log_ratio))
         self._steps += 1
         rate = max(RATE, 1 / self._steps)  # a plain mean of the first steps, then a moving one
-        error = min(3.0, abs(math.exp(self._log_ratio - ratio) - 1))
-        self._error += rate * (error - self._error)
+        error = min(3.0, abs(predicted_ns * self.factor / measured_ns - 1))
+        self.error += rate * (error - self.error)
         self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + rate * surprise))
+        self.factor = math.exp(self._log_ratio)

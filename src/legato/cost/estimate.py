@@ -60,9 +60,12 @@ class ProgramWork:
         return cls(len(program.ops), token, output, embedded + written, _attention(program))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepWork:
-    """The amounts of a step that the coefficients of a profile are multiplied with."""
+    """The amounts of a step that the coefficients of a profile are multiplied with.
+
+    Nobody changes it; it is not frozen because every step makes some.
+    """
 
     tokens: int
     outputs: int

@@ -25,11 +25,14 @@ class Batch:
 
     Attributes:
         copies: (from, to) pairs of KV blocks to copy before the step, in this order.
+        only_decodes: every sequence decodes one row, without a draft. Where that is not known at
+            once it is False.
     """
 
     sequences: list[Sequence] = field(default_factory=list)
     num_rows: list[int] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
+    only_decodes: bool = False
 
     def leave_out_finished(self) -> None:
         """Forget the sequences that ended after they were chosen."""

@@ -15,26 +15,29 @@ NO_TOKEN_MESSAGE = (
 def append_choice(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEvent:
     """Let `sequence` go on with what was chosen for it at `time_ns`; what to tell of it."""
     token, logprobs = choice
-    is_first = not sequence.num_output
     if token == NO_TOKEN:
         return end_event(sequence, time_ns, FinishReason.ERROR, sequence.fault or NO_TOKEN_MESSAGE)
+    is_first = sequence.num_tokens == sequence.num_prompt
     sequence.append(token)
     sequence.score(time_ns)
     sequence.due_ns = policy.next_due_ns(sequence.due_ns, time_ns, sequence.tbt_ns)
     reason = policy.finish_reason(sequence, token)
     if sequence.matcher is not None and reason is None:
         sequence.matcher.accept(token)
-    return TokenEvent(
+    event = TokenEvent(
         request_id=sequence.request.id,
         index=sequence.index,
         token_id=token,
         time_ns=time_ns,
         logprobs=logprobs,
         finish_reason=reason,
-        cached_tokens=(sequence.cached_tokens or 0) if is_first else 0,
-        started_ns=sequence.started_ns if is_first else None,
-        machine_ns=sequence.machine_ns if reason is not None else 0,
     )
+    if is_first:
+        event.cached_tokens = sequence.cached_tokens or 0
+        event.started_ns = sequence.started_ns
+    if reason is not None:
+        event.machine_ns = sequence.machine_ns
+    return event
 
 
 def end_event(

@@ -108,7 +108,9 @@ class Scheduler:
             if prefills:
                 self._plan_prefills(rows, copies, budget)
             self._plan_drafts(rows, decodes, budget)
-        return Batch(list(rows), list(rows.values()), copies)
+        num_rows = list(rows.values())
+        only_decodes = not prefills and sum(num_rows) == len(num_rows)
+        return Batch(list(rows), num_rows, copies, only_decodes)
 
     def commit(self, batch: Batch, chosen: list[Choices], time_ns: int) -> list[TokenEvent]:
         """Take the result of a step: append tokens, release blocks, end what is finished."""
