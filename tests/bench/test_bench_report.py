@@ -12,10 +12,10 @@ import pytest
 from legato.bench.compare import Verdict, compare
 from legato.bench.document import measured, read_runs
 from legato.bench.figures import figures_of
-from legato.bench.load import Run
 from legato.bench.objectives import Objectives
 from legato.bench.outcome import FailureKind, Outcome
 from legato.bench.report import render_report
+from legato.bench.run import Run
 from legato.bench.svg import Axis, Plot, Series
 from legato.errors import LegatoError
 from legato.metrics.prefill import PrefillProfile

@@ -1,8 +1,7 @@
 """Capacity: the highest request rate at which enough requests are fluid, found by search.
 
-A run at a rate is a trial of so many requests. A rate keeps the objective when the observed share
-of fluid requests reaches it, and is refuted when even the upper confidence bound does not. Between
-the two more trials are run, so that a single bad moment does not decide.
+The rate doubles in short trials until one fails; then the gap is bisected in thorough ones. Each
+trial ends as soon as a sequential test knows. What is given as the capacity was tried thoroughly.
 """
 
 from __future__ import annotations
@@ -11,146 +10,139 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from legato.bench.rule import Rule, Search
 from legato.errors import LegatoError
-from legato.metrics.confidence import CONFIDENCE, Interval, share_interval
+from legato.metrics.confidence import share_interval
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """Attributes:
-    start: first rate tried, requests/s.
-    highest: rates above it are not tried.
-    precision: the search ends when the rate is known within this factor.
-    max_trials: most runs at one rate.
-    share: of the requests that has to be fluid.
-    confidence: of the bounds of that share.
-    """
-
-    start: float = 1.0
-    highest: float = 1000.0
-    precision: float = 1.1
-    max_trials: int = 3
-    share: float = 0.99
-    confidence: float = CONFIDENCE
-
-    def __post_init__(self) -> None:
-        if not (0 < self.start <= self.highest and self.precision > 1 and self.max_trials >= 1):
-            raise LegatoError(f"this search cannot end: {self}")
+HALVINGS = 6  # below the first rate
 
 
 @dataclass(slots=True)
 class Point:
-    """All trials at one rate."""
+    """A trial of a rate.
+
+    Attributes:
+        rate: requests/s.
+        fluid: requests that were fluid.
+        requests: all that were judged.
+        seconds: how long they arrived.
+        kept: whether the share was reached, by the test or, where that stayed open, as observed.
+        sure: the test decided.
+        thorough: it was given all the time and evidence that it asks for.
+    """
 
     rate: float
-    fluid: int = 0
-    requests: int = 0
-    trials: int = 0
+    fluid: int
+    requests: int
+    seconds: float
+    kept: bool = False
+    sure: bool = False
+    thorough: bool = False
 
-    def keeps(self, share: float) -> bool:
-        """Whether the observed share reaches the objective."""
-        return self.requests > 0 and self.fluid / self.requests >= share
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the share and its 95 % bounds."""
+        bounds = share_interval(self.fluid, self.requests)
+        return {**asdict(self), "share": self.fluid / self.requests, **asdict(bounds)}
 
-    def interval(self, confidence: float) -> Interval:
-        """Bounds of the true share."""
-        return share_interval(self.fluid, self.requests, confidence)
+
+Trial = Callable[[float, Rule], Point | None]  # puts a rate on; None when the user has seen enough
 
 
 @dataclass(slots=True)
 class Capacity:
-    """Attributes:
-    rate: the highest rate that kept the objective; None when none did.
-    refuted: the lowest rate above it that did not; None when none was found.
-    refuted_for_sure: whether that one's upper bound lies below the objective.
-    points: the whole curve, by rate.
-    interrupted: the search was ended early.
+    """What a search has found.
+
+    Attributes:
+        search: how it went about it.
+        share: of the requests that has to be fluid.
+        points: the trials in their order; a rate may have had two.
+        interrupted: the search was ended early.
     """
 
     search: Search
-    rate: float | None = None
-    refuted: float | None = None
-    refuted_for_sure: bool = False
+    share: float
     points: list[Point] = field(default_factory=list)
     interrupted: bool = False
 
+    @property
+    def refuted(self) -> Point | None:
+        """The lowest rate that did not keep the share."""
+        return min((p for p in self.points if not p.kept), key=_rate, default=None)
+
+    @property
+    def kept(self) -> Point | None:
+        """The highest rate below that which did, by its last trial."""
+        limit = self.refuted.rate if self.refuted else float("inf")
+        below = [point for point in self.points if point.kept and point.rate < limit]
+        return max(below, key=lambda point: (point.rate, point.thorough), default=None)
+
+    @property
+    def rate(self) -> float | None:
+        """The capacity, requests/s; None when no rate kept the share."""
+        return self.kept.rate if self.kept else None
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values; each point with its share and bounds."""
-        return {**asdict(self), "points": [self._point_json(point) for point in self.points]}
-
-    def _point_json(self, point: Point) -> dict[str, Any]:
-        interval = point.interval(self.search.confidence)
-        share = point.fluid / point.requests
-        return {**asdict(point), "share": share, "low": interval.low, "high": interval.high}
-
-
-Trial = Callable[[float, int], tuple[int, int] | None]  # (rate, number) → fluid, requests
-
-
-class _Interrupted(Exception):  # noqa: N818 - a way out, not an error
-    """The user has seen enough."""
+        """Plain values; the whole curve, by rate."""
+        return {
+            "rate": self.rate,
+            "refuted": self.refuted.rate if self.refuted else None,
+            "sure": bool(self.kept and self.kept.sure and self.kept.thorough),
+            "refuted_for_sure": bool(self.refuted and self.refuted.sure),
+            "share": self.share,
+            "interrupted": self.interrupted,
+            "search": asdict(self.search),
+            "points": [point.to_json() for point in sorted(self.points, key=_rate)],
+        }
 
 
-def find_capacity(search: Search, trial: Trial) -> Capacity:
-    """Double or halve the rate until the objective breaks or holds, then bisect (geometrically).
+def _rate(point: Point) -> float:
+    return point.rate
+
+
+def find_capacity(search: Search, share: float, trial: Trial) -> Capacity:
+    """Search the highest rate at which `share` of the requests are fluid.
 
     Args:
         search: where to look and how sure to be.
-        trial: runs the load at a rate; `number` counts the runs at this rate, for the seed. None
-            ends the search.
+        share: the objective.
+        trial: puts a rate on the server until the rule has a verdict. None ends the search.
+
+    Raises:
+        LegatoError: no request arrived in a trial.
     """
-    capacity = Capacity(search)
-    try:
-        _bracket(capacity, trial)
-        while _unsettled(capacity):
-            assert capacity.rate is not None
-            assert capacity.refuted is not None
-            _probe(capacity, (capacity.rate * capacity.refuted) ** 0.5, trial)
-    except _Interrupted:
-        capacity.interrupted = True
-    capacity.points.sort(key=lambda point: point.rate)
+    capacity = Capacity(search, share)
+    while (step := next_step(capacity)) is not None:
+        rate, thorough = step
+        rule = search.rule(share, thorough=thorough)
+        point = trial(rate, rule)
+        if point is None:
+            capacity.interrupted = True
+            break
+        capacity.points.append(judged(point, rule, thorough))
     return capacity
 
 
-def _bracket(capacity: Capacity, trial: Trial) -> None:
-    search = capacity.search
-    rate = search.start
-    while capacity.refuted is None and rate <= search.highest:
-        _probe(capacity, rate, trial)
-        rate *= 2
-    rate = search.start / 2
-    while capacity.rate is None and rate >= search.start / 64:
-        _probe(capacity, rate, trial)
-        rate /= 2
-
-
-def _unsettled(capacity: Capacity) -> bool:
-    if capacity.rate is None or capacity.refuted is None:
-        return False
-    return capacity.refuted / capacity.rate > capacity.search.precision
-
-
-def _probe(capacity: Capacity, rate: float, trial: Trial) -> None:
-    """Run trials at `rate` until it is settled, and move the bounds."""
-    search = capacity.search
-    point = Point(rate)
-    while point.trials < search.max_trials and not _settled(point, search):
-        result = trial(rate, point.trials)
-        if result is None:
-            raise _Interrupted
-        point.trials += 1
-        point.fluid += result[0]
-        point.requests += result[1]
+def judged(point: Point, rule: Rule, thorough: bool) -> Point:
+    """`point` with its verdict, now that the last answer is in."""
     if not point.requests:
-        raise LegatoError(f"no request arrived at {rate:g} requests/s; make the trials longer")
-    capacity.points.append(point)
-    if point.keeps(search.share):
-        capacity.rate = rate
-    else:
-        capacity.refuted = rate
-        capacity.refuted_for_sure = point.interval(search.confidence).high < search.share
+        raise LegatoError(f"no request arrived at {point.rate:g}/s; make the trials longer")
+    verdict = rule.verdict(point.fluid, point.requests, point.seconds)
+    observed = point.fluid / point.requests >= rule.test.share
+    point.kept = observed if verdict is None else verdict
+    point.sure, point.thorough = verdict is not None, thorough
+    return point
 
 
-def _settled(point: Point, search: Search) -> bool:
-    if not point.requests:
-        return False
-    return point.keeps(search.share) or point.interval(search.confidence).high < search.share
+def next_step(capacity: Capacity) -> tuple[float, bool] | None:
+    """The next rate, and whether to try it thoroughly; None when the capacity is known."""
+    search, kept, refuted = capacity.search, capacity.kept, capacity.refuted
+    if refuted is None:
+        rate = kept.rate * 2 if kept else search.start
+        if rate <= search.highest:
+            return rate, False
+    elif kept is None:
+        lower = refuted.rate / 2
+        return (lower, False) if lower >= search.start / 2**HALVINGS else None
+    elif refuted.rate / kept.rate > search.precision:
+        return (kept.rate * refuted.rate) ** 0.5, True
+    return None if kept is None or kept.thorough else (kept.rate, True)

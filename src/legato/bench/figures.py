@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from legato.bench.load import Run
 from legato.bench.objectives import Objectives
 from legato.bench.outcome import NS_PER_MS, Outcome
+from legato.bench.run import Run
 from legato.metrics.confidence import share_interval
 from legato.metrics.fluid_rate import fluid_token_rate
 from legato.metrics.latency import NS_PER_SECOND, Distribution
@@ -30,6 +30,8 @@ def figures_of(run: Run, objectives: Objectives, price: Price | None = None) -> 
         "cached_fraction": cached_fraction(outcomes),
         "warmup_requests": len(run.outcomes) - len(outcomes),
         "interrupted": run.interrupted,
+        "cut_off": run.cut_off,
+        "sending_s": run.sending_ns / NS_PER_SECOND,
         "cost": _cost(outcomes, window_s, price),
         "machine": _machine(outcomes, window_s, price),
         "client": asdict(run.cost) if run.cost else None,
@@ -107,6 +109,10 @@ def warnings(run: Run) -> list[str]:
     guessed = sum(o.succeeded and o.counted_by == "chunks" for o in run.measured)
     if guessed:
         found.append(f"{guessed} answers came without usage: their chunks count as tokens")
+    if run.cut_off:
+        found.append(
+            f"the trial was settled: {run.cut_off} requests under way were dropped, unjudged"
+        )
     if run.interrupted:
         found.append("the run was interrupted; requests under way count as failed (unfinished)")
     return found

@@ -4,58 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, takewhile
 
 from legato.bench.arrivals import Users
 from legato.bench.client import Client
 from legato.bench.endpoint import Message
-from legato.bench.outcome import Outcome
-from legato.bench.selfcheck import ClientCost, SelfCheck
+from legato.bench.outcome import FailureKind, Outcome
+from legato.bench.run import Limits, Pending, Run
+from legato.bench.selfcheck import SelfCheck
 from legato.bench.workload import Conversation, Workload
 from legato.metrics.latency import NS_PER_SECOND
 
-FOREVER = float("inf")
 TIMER_NS = 1_200_000  # timers of an event loop wake up to this much late
 MADE_AHEAD = 1000  # conversations whose texts are made before the clock runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """When a run ends: no new conversation after `duration_s` or after `conversations` of them.
-
-    What began before `warmup_s` is marked and left out of the figures.
-    """
-
-    duration_s: float = FOREVER
-    conversations: float = FOREVER
-    warmup_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Run:
-    """What happened. `origin_ns` is when it began, `ended_ns` when the last answer was in."""
-
-    origin_ns: int
-    ended_ns: int = 0
-    outcomes: list[Outcome] = field(default_factory=list)
-    running: int = 0
-    interrupted: bool = False
-    cost: ClientCost | None = None
-
-    @property
-    def measured(self) -> list[Outcome]:
-        """All but the warm-up."""
-        return [outcome for outcome in self.outcomes if not outcome.warmup]
-
-    @property
-    def window_ns(self) -> int:
-        """From the end of the warm-up until the last answer was in, in ns; at least 1."""
-        arrivals = [outcome.timeline.arrival_ns for outcome in self.measured]
-        warm = any(outcome.warmup for outcome in self.outcomes)
-        start = min(arrivals) if warm and arrivals else self.origin_ns
-        return max(1, self.ended_ns - start)
 
 
 class Load:
@@ -65,46 +27,65 @@ class Load:
         self._client = client
         self._workload = workload
         self._limits = limits
-        self._clock = client.clock
+        self.clock = client.clock
         due = self._due()
         self._conversations = chain(list(islice(due, MADE_AHEAD)), due)
-        self.run = Run(self._clock.now_ns())
+        self._stopped = False
+        self._sender: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._worth_keeping: Callable[[Pending], bool] = lambda pending: True
+        self.run = Run(self.clock.now_ns())
 
     @property
     def progress(self) -> float:
         """How much of the limits is used up, 0..1."""
-        begun = len(self.run.outcomes) + self.run.running
+        begun = len(self.run.outcomes) + len(self.run.pending)
         share = begun / (self._limits.conversations * self._workload.turns)
         return max(share, self._elapsed_s() / self._limits.duration_s)
 
+    def stop(self) -> None:
+        """Send nothing more; what is under way is still answered."""
+        self._stopped = True
+        if self._sender is not None:
+            self._sender.cancel()
+
+    def drop(self, worth_keeping: Callable[[Pending], bool]) -> None:
+        """Stop, and drop what is under way; what is worth keeping counts as unfinished."""
+        self._worth_keeping = worth_keeping
+        self.stop()
+        for task in self._tasks:
+            task.cancel()
+
     async def drive(self) -> Run:
         """Send everything and wait for all answers; a cancellation ends it early with a report."""
-        self.run = Run(self._clock.now_ns())
+        self.run = Run(self.clock.now_ns())
         before = self._client.tokens
-        with SelfCheck(self._clock) as check:
-            tasks: list[asyncio.Task[None]] = []
+        with SelfCheck(self.clock) as check:
             try:
-                await self._send(tasks)
-                await asyncio.gather(*tasks)
+                await self._send_and_wait()
             except asyncio.CancelledError:
                 self.run.interrupted = True
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                self.drop(lambda pending: True)
+                await _wait(self._tasks)
             self.run.cost = check.cost(self._client.tokens - before)
-        self.run.ended_ns = self._clock.now_ns()
+        self.run.ended_ns = self.clock.now_ns()
         return self.run
 
-    async def _send(self, tasks: list[asyncio.Task[None]]) -> None:
-        conversations = self._conversations
+    async def _send_and_wait(self) -> None:
+        self._sender = asyncio.create_task(self._send())
+        await _wait([self._sender])
+        self.run.sending_ns = self.clock.now_ns() - self.run.origin_ns
+        await _wait(self._tasks)
+
+    async def _send(self) -> None:
         arrivals = self._workload.arrivals
         if isinstance(arrivals, Users):
-            tasks += [asyncio.create_task(self._user(conversations)) for _ in range(arrivals.count)]
+            self._tasks += [asyncio.create_task(self._user()) for _ in range(arrivals.count)]
             return
-        for conversation in conversations:
+        for conversation in self._conversations:
             due_ns = self.run.origin_ns + round(conversation.at_s * NS_PER_SECOND)
             await self._sleep_until(due_ns)
-            tasks.append(asyncio.create_task(self._converse(conversation, due_ns)))
+            self._tasks.append(asyncio.create_task(self._converse(conversation, due_ns)))
 
     def _due(self) -> Iterator[Conversation]:
         limits = self._limits
@@ -113,13 +94,13 @@ class Load:
             self._workload.conversations(),
         )
 
-    async def _user(self, conversations: Iterator[Conversation]) -> None:
+    async def _user(self) -> None:
         """One user of a closed loop: the next conversation when the last is over."""
-        while self._elapsed_s() < self._limits.duration_s:
-            conversation = next(conversations, None)
-            if conversation is None or self.run.interrupted:
+        while self._elapsed_s() < self._limits.duration_s and not self._stopped:
+            conversation = next(self._conversations, None)
+            if conversation is None:
                 return
-            await self._converse(conversation, self._clock.now_ns())
+            await self._converse(conversation, self.clock.now_ns())
 
     async def _converse(self, conversation: Conversation, due_ns: int) -> None:
         messages: list[Message] = []
@@ -129,29 +110,42 @@ class Load:
             await self._sleep_until(due_ns)
             messages.append({"role": "user", "content": turn.prompt})
             outcome = await self._ask(messages, turn.output_tokens, due_ns)
-            if not outcome.succeeded or self.run.interrupted:
+            if not outcome.succeeded or self._stopped:
                 return
             messages.append({"role": "assistant", "content": outcome.text})
-            due_ns = self._clock.now_ns() + round(self._workload.think_s * NS_PER_SECOND)
+            due_ns = self.clock.now_ns() + round(self._workload.think_s * NS_PER_SECOND)
 
     async def _ask(self, messages: list[Message], max_tokens: int, due_ns: int) -> Outcome:
-        self.run.running += 1
+        pending = Pending(due_ns, max_tokens)
+        self.run.pending.add(pending)
         outcome = await self._client.ask(messages, max_tokens, arrival_ns=due_ns)
-        self.run.running -= 1
+        self.run.pending.discard(pending)
         warm_ns = self.run.origin_ns + round(self._limits.warmup_s * NS_PER_SECOND)
         outcome.warmup = due_ns < warm_ns
-        self.run.outcomes.append(outcome)
+        if outcome.failure is FailureKind.UNFINISHED and not self._worth_keeping(pending):
+            self.run.cut_off += 1
+        else:
+            self.run.outcomes.append(outcome)
         return outcome
 
     async def _sleep_until(self, time_ns: int) -> None:
         """A thread sleeps the last stretch: it wakes sharper than the event loop's timers."""
-        ahead_ns = time_ns - TIMER_NS - self._clock.now_ns()
+        ahead_ns = time_ns - TIMER_NS - self.clock.now_ns()
         if ahead_ns > 0:
             await asyncio.sleep(ahead_ns / NS_PER_SECOND)
-        rest_ns = time_ns - self._clock.now_ns()
+        rest_ns = time_ns - self.clock.now_ns()
         if rest_ns > 0:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, time.sleep, rest_ns / NS_PER_SECOND)
 
     def _elapsed_s(self) -> float:
-        return (self._clock.now_ns() - self.run.origin_ns) / NS_PER_SECOND
+        return (self.clock.now_ns() - self.run.origin_ns) / NS_PER_SECOND
+
+
+async def _wait(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Until all have ended; what one of them raised is raised, a cancelled one is just over."""
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,17 @@ class Objectives:
     def deadlines(self, timeline: Timeline) -> Deadlines:
         """Both deadlines of one request."""
         return Deadlines(self.prefill_ns(timeline), round(self.tbt_s * NS_PER_SECOND))
+
+    def last_chance_ns(self, max_tokens: int) -> float:
+        """A request of up to so many tokens that takes longer than this cannot be fluid.
+
+        Tokens that are late by L in total miss more than L / D_d deadlines. Infinite with a
+        profile: the length of the prompt is known with the answer.
+        """
+        if self.profile is not None or self.fluid <= 0:
+            return math.inf
+        spare = (max_tokens / self.fluid - 1) * self.tbt_s
+        return (self.ttft_s + spare) * NS_PER_SECOND
 
     def index(self, outcome: Outcome) -> float:
         """Fluidity-index of one request; a failed one met nothing."""

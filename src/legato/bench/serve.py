@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,8 +12,11 @@ import legato
 from legato.bench.client import TIMEOUT_S, Client
 from legato.bench.endpoint import Endpoint
 from legato.bench.figures import figures_of
-from legato.bench.load import Limits, Load, Run
+from legato.bench.judge import Judge
+from legato.bench.load import Load
 from legato.bench.objectives import Objectives
+from legato.bench.rule import Rule
+from legato.bench.run import Limits, Run
 from legato.bench.workload import Workload
 from legato.metrics.price import Price
 
@@ -31,6 +34,7 @@ class Measurement:
         limits: when to stop.
         timeout_s: how long to wait for an answer.
         needs_done: whether an answer without [DONE] has failed.
+        rule: ends a run as soon as it is known whether its rate is kept.
     """
 
     objectives: Objectives
@@ -38,6 +42,7 @@ class Measurement:
     limits: Limits
     timeout_s: float = TIMEOUT_S
     needs_done: bool = True
+    rule: Rule | None = None
 
 
 def unwatched(loads: Watched) -> AbstractAsyncContextManager[None]:
@@ -94,7 +99,7 @@ async def drive(
     titles = [f"{endpoint.url} {rate:g}/s" for endpoint in endpoints]
     try:
         async with watch(list(zip(titles, loads, strict=True))):
-            runs = await _drive_all(loads)
+            runs = await _drive_all(loads, measurement)
     finally:
         for client in clients:
             client.close()
@@ -102,16 +107,28 @@ async def drive(
     return runs
 
 
-async def _drive_all(loads: Sequence[Load]) -> list[Run]:
+async def _drive_all(loads: Sequence[Load], measurement: Measurement) -> list[Run]:
     """A cancellation ends every load early, each with a report."""
     tasks = [asyncio.create_task(load.drive()) for load in loads]
+    judges = [asyncio.create_task(judge) for judge in _judging(loads, measurement)]
     try:
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+    for judge in judges:
+        judge.cancel()
     return [task.result() for task in tasks]
+
+
+def _judging(
+    loads: Sequence[Load], measurement: Measurement
+) -> Iterator[Coroutine[None, None, None]]:
+    if measurement.rule is not None:
+        for load in loads:
+            judge = Judge(measurement.rule, measurement.objectives, load.clock)
+            yield judge.watch(load)
 
 
 def _share_client_cost(runs: Sequence[Run]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from legato.bench.rule import Search
 from legato.cli.arguments import expand_dataclasses
 from legato.cli.bench.options import (
     EndpointOptions,
@@ -16,6 +17,10 @@ from legato.cli.bench.options import (
 )
 from legato.cli.bench.serve import HtmlOption, JsonOption
 
+if TYPE_CHECKING:
+    from legato.bench.capacity import Capacity, Point
+    from legato.bench.document import Document
+
 
 @expand_dataclasses
 def bench_capacity(
@@ -24,67 +29,51 @@ def bench_capacity(
     stream: WorkloadOptions,
     promise: ObjectiveOptions,
     paying: PriceOptions,
-    start: Annotated[float, typer.Option(min=0.001, help="First rate, requests/s.")] = 1.0,
-    highest: Annotated[float, typer.Option(min=0.001, help="Highest rate.")] = 1000.0,
-    precision: Annotated[float, typer.Option(help="Know the rate within this factor.")] = 1.1,
-    duration: Annotated[float, typer.Option(min=0.1, help="Seconds of one trial.")] = 30.0,
-    trials: Annotated[int, typer.Option(min=1, help="Most trials at one rate.")] = 3,
-    confidence: Annotated[float, typer.Option(help="Of the bounds of a share.")] = 0.95,
+    search: Search,
     json_file: JsonOption = None,
     html: HtmlOption = None,
 ) -> None:
     """Search the highest open-loop rate at which enough requests are fluid; print the curve."""
-    from legato.bench.capacity import Search, find_capacity
-    from legato.bench.load import Limits
     from legato.bench.report import render_report
-    from legato.bench.serve import Measurement, measure
+    from legato.bench.run import Limits
+    from legato.bench.serve import Measurement
+    from legato.bench.trial import measure_capacity
     from legato.cli.bench.watch import watched
 
-    endpoint = asking.endpoint(url)
     objectives = promise.objectives()
     measurement = Measurement(
-        objectives,
-        paying.price(),
-        Limits(duration_s=duration),
-        asking.timeout,
-        asking.require_done,
+        objectives, paying.price(), Limits(), asking.timeout, asking.require_done
     )
-    search = Search(
-        start=start,
-        highest=highest,
-        precision=precision,
-        max_trials=trials,
-        share=objectives.share,
-        confidence=confidence,
+    endpoint = asking.endpoint(url)
+    capacity, documents = measure_capacity(
+        endpoint, stream.workload, search, measurement, print_trial, watched
     )
-    documents: list[dict[str, Any]] = []
-
-    def trial(rate: float, number: int) -> tuple[int, int] | None:
-        workload = stream.workload(rate, trial=len(documents))
-        (document,) = measure([endpoint], workload, rate, measurement, watched)
-        documents.append(document)
-        figures = document["figures"]
-        if figures["interrupted"]:
-            return None
-        print(f"{rate:7.2f}/s  fluid {figures['fluid_requests']} of {figures['requests']}")
-        return figures["fluid_requests"], figures["requests"]
-
-    capacity = find_capacity(search, trial)
-    print(describe(capacity.to_json()))
+    print(describe(capacity))
+    found = capacity.to_json()
     if json_file is not None:
-        json_file.write_text(json.dumps({"capacity": capacity.to_json(), "runs": documents}))
+        json_file.write_text(json.dumps({"capacity": found, "runs": documents}))
     if html is not None:
         html.write_text(render_report(documents), encoding="utf-8")
-    print(json.dumps(capacity.to_json()))
+    print(json.dumps(found))
 
 
-def describe(capacity: dict[str, Any]) -> str:
+def print_trial(document: Document, point: Point) -> None:
+    """A line for each trial."""
+    print(
+        f"{point.rate:7.2f}/s  fluid {point.fluid} of {point.requests}  in {point.seconds:.0f} s",
+        flush=True,
+    )
+
+
+def describe(capacity: Capacity) -> str:
     """The result in words."""
-    share = capacity["search"]["share"]
-    if capacity["rate"] is None:
+    share, kept, refuted = capacity.share, capacity.kept, capacity.refuted
+    if kept is None:
         return f"no rate that was tried keeps {share:.0%} of the requests fluid"
-    text = f"capacity: {capacity['rate']:.2f} requests/s keep {share:.0%} of the requests fluid"
-    if capacity["refuted"] is None:
+    text = f"capacity: {kept.rate:.2f} requests/s keep {share:.0%} of the requests fluid"
+    if not (kept.sure and kept.thorough):
+        text += ", as observed and not for sure"
+    if refuted is None:
         return f"{text}; no limit was found"
-    how = "refuted" if capacity["refuted_for_sure"] else "not kept, though within the bounds"
-    return f"{text}; {capacity['refuted']:.2f}/s is {how}"
+    how = "refuted" if refuted.sure else "not kept, though within the bounds"
+    return f"{text}; {refuted.rate:.2f}/s is {how}"

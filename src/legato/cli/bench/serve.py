@@ -40,7 +40,7 @@ def bench_serve(
     Endpoints take their turns, so that those on one machine do not disturb each other; with
     --together all get the same stream at the same time.
     """
-    from legato.bench.load import FOREVER, Limits
+    from legato.bench.run import FOREVER, Limits
     from legato.bench.serve import Measurement, measure
     from legato.cli.bench.output import parse_numbers, publish
     from legato.cli.bench.watch import watched

@@ -46,7 +46,9 @@ def describe(load: Load) -> str:
     run = load.run
     recent = [o.timeline for o in run.outcomes[-RECENT:] if o.succeeded]
     failed = sum(not o.succeeded for o in run.outcomes)
-    text = f"{_bar(load.progress)} done {len(run.outcomes)} running {run.running} failed {failed}"
+    text = (
+        f"{_bar(load.progress)} done {len(run.outcomes)} running {len(run.pending)} failed {failed}"
+    )
     gaps = [gap for timeline in recent for gap in latency.tbt_ns(timeline)]
     if gaps:
         ttft = percentile([latency.ttft_ns(timeline) for timeline in recent], 50)
