@@ -10,6 +10,9 @@
 #include "executor.h"
 #include "ops/dequantise.h"
 #include "probe.h"
+#ifdef __linux__
+#include "receiver.h"
+#endif
 #include "simd.h"
 
 namespace nb = nanobind;
@@ -369,6 +372,26 @@ void bind_tools(nb::module_& m) {
         nb::call_guard<nb::gil_scoped_release>());
 }
 
+#ifdef __linux__
+// (bytes, ends of its pieces, their stamps, whether the connection is closed, errno)
+nb::tuple take_received(Receiver& receiver, int socket) {
+  Received received = receiver.take(socket);
+  return nb::make_tuple(nb::bytes(received.bytes.data(), received.bytes.size()), received.ends,
+                        received.stamps_ns, received.closed, received.error);
+}
+
+void bind_receiver(nb::module_& m) {
+  nb::class_<Receiver>(m, "Receiver")
+      .def(nb::init<>())
+      .def_prop_ro("descriptor", &Receiver::descriptor)
+      .def("add", &Receiver::add, "socket"_a)
+      .def("remove", &Receiver::remove, "socket"_a)
+      .def("set_eager", &Receiver::set_eager, "socket"_a, "eager"_a)
+      .def("take", &take_received, "socket"_a)
+      .def("ready", &Receiver::ready);
+}
+#endif
+
 }  // namespace
 }  // namespace legato
 
@@ -382,4 +405,7 @@ NB_MODULE(_native, m) {
   legato::bind_profile(m);
   legato::bind_executor(m);
   legato::bind_tools(m);
+#ifdef __linux__
+  legato::bind_receiver(m);
+#endif
 }

@@ -65,6 +65,48 @@ def test_a_plain_chunk_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert answer.pieces == ["a", "b"]
 
 
+def as_http_chunk(event: bytes) -> bytes:
+    return b"%x\r\ndata: %s\n\n\r\n" % (len(event) + 8, event)
+
+
+@given(st.text(min_size=1))
+def test_a_whole_http_chunk_is_taken_where_it_is_plain_and_left_where_not(text: str) -> None:
+    answer = Answer()
+    answer.take(chunk("first"), 1)
+    event, data = chunk(text), b"xy" + as_http_chunk(chunk(text)) + b"z"
+    taken = answer.take_chunk(data, 2, len(data) - 1, 7)
+    plain = json.dumps(text, ensure_ascii=False)[1:-1] == text
+    assert taken == plain
+    if not taken:
+        answer.take(event, 7)
+    assert answer.pieces == ["first", text]
+    assert answer.stamps_ns == [1, 7]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"5\r\n" + as_http_chunk(chunk("b"))[4:],  # another size than it says
+        as_http_chunk(chunk("b")) + as_http_chunk(chunk("c")),
+        as_http_chunk(chunk("b"))[:-1],
+        as_http_chunk(chunk("")),
+        as_http_chunk(b"[DONE]"),
+        as_http_chunk(chunk("b", finish_reason="stop")),
+        b"",
+    ],
+)
+def test_what_is_not_one_chunk_with_one_text_is_left(data: bytes) -> None:
+    answer = Answer()
+    answer.take(chunk("a"), 1)
+    assert not answer.take_chunk(data, 0, len(data), 2)
+    assert answer.pieces == ["a"]
+
+
+def test_nothing_is_taken_before_a_frame_is_learnt() -> None:
+    data = as_http_chunk(chunk("a"))
+    assert not Answer().take_chunk(data, 0, len(data), 1)
+
+
 def test_a_frame_is_learnt_only_where_the_text_stands_once() -> None:
     assert learn_frame(b'{"id": "a", "content": "a"}', "a") is None
     assert learn_frame(b'{"content": "a\\n"}', "a\n") is None

@@ -30,6 +30,13 @@ HELLO = Script(
 QUESTION = [{"role": "user", "content": "hello"}]
 
 
+@pytest.fixture(autouse=True, params=["kernel", "loop"])
+def stamped_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds for both kinds of connections."""
+    if request.param == "loop":
+        monkeypatch.setattr("legato.bench.client.HAVE_RECEIVER", False)
+
+
 def ask(
     *scripts: Script, questions: int = 1, timeout_s: float = 5.0, needs_done: bool = True
 ) -> list[Outcome]:

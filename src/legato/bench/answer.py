@@ -14,6 +14,7 @@ from typing import Any
 from legato.bench.outcome import FailureKind, Outcome, RequestFailedError
 
 DONE = b"[DONE]"
+MAX_SIZE_LINE = 10  # characters of the size of an HTTP chunk, and the line's end
 TEXT_FIELDS = ("content", "text", "reasoning_content", "reasoning")
 
 
@@ -23,13 +24,37 @@ class Frame:
 
     before: bytes
     after: bytes
+    chunk_before: bytes = field(init=False)
+    chunk_after: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chunk_before", b"\r\ndata: " + self.before)
+        object.__setattr__(self, "chunk_after", self.after + b"\n\n\r\n")
 
     def text_in(self, event: bytes) -> str | None:
         """The text of `event`; None where it does not fit this frame or has to be unescaped."""
         if not (event.startswith(self.before) and event.endswith(self.after)):
             return None
-        middle = event[len(self.before) : len(event) - len(self.after)]
-        return None if b'"' in middle or b"\\" in middle else middle.decode()
+        return _plain(event[len(self.before) : len(event) - len(self.after)])
+
+    def text_in_chunk(self, data: bytes, start: int, end: int) -> str | None:
+        """The same where data[start:end] is one HTTP chunk that holds one event.
+
+        Nearly every token comes so, and taking it apart layer by layer costs four times as much.
+        """
+        head = data.find(b"\r\n", start, start + MAX_SIZE_LINE)
+        if (
+            head < 0
+            or not data.startswith(self.chunk_before, head, end)
+            or not data.endswith(self.chunk_after, head, end)
+            or data[start:head] != b"%x" % (end - head - 4)
+        ):
+            return None
+        return _plain(data[head + len(self.chunk_before) : end - len(self.chunk_after)])
+
+
+def _plain(text: bytes) -> str | None:
+    return None if b'"' in text or b"\\" in text else text.decode()
 
 
 @dataclass(slots=True)
@@ -70,6 +95,13 @@ class Answer:
             self._add(text, now_ns)
             self._frame = learn_frame(event, text) if plain else self._frame
         self._take_extras(chunk, now_ns)
+
+    def take_chunk(self, data: bytes, start: int, end: int, now_ns: int) -> bool:
+        """Take data[start:end] if it is one HTTP chunk with one event with nothing but text."""
+        text = self._frame.text_in_chunk(data, start, end) if self._frame else None
+        if text:
+            self._add(text, now_ns)
+        return bool(text)
 
     def _add(self, text: str, now_ns: int) -> None:
         self.pieces.append(text)

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from legato.bench.answer import Answer
-from legato.bench.connection import Address, Connection
 from legato.bench.endpoint import Endpoint, Message
+from legato.bench.exchange import Address, Connection, Exchange
+from legato.bench.loop_connection import LoopConnection
 from legato.bench.outcome import FailureKind, Outcome, RequestFailedError
 from legato.bench.sse import EventSplitter
-from legato.clock import Clock, RealClock
+from legato.bench.stamped_connection import HAVE_RECEIVER, Receiving
+from legato.clock import RealClock
 from legato.metrics.timeline import Timeline
 
 TIMEOUT_S = 120.0
@@ -18,11 +20,10 @@ MAX_ERROR_BODY = 300
 
 
 class Client:
-    """Asks one endpoint; connections are kept and used again.
+    """Asks one endpoint in one event loop; connections are kept and used again.
 
     Args:
         endpoint: where and how to ask.
-        clock: stamps the bytes as they come.
         timeout_s: a request without a complete answer after this long has failed.
         needs_done: an answer without [DONE] has failed, even with a finish reason.
     """
@@ -31,17 +32,22 @@ class Client:
         self,
         endpoint: Endpoint,
         *,
-        clock: Clock | None = None,
         timeout_s: float = TIMEOUT_S,
         needs_done: bool = True,
     ) -> None:
         self.endpoint = endpoint
-        self.clock = clock or RealClock()
+        self.clock = RealClock()
         self.tokens = 0
         self._address = Address.of(endpoint.url)
+        self._receiving: Receiving | None = None
         self._timeout_s = timeout_s
         self._needs_done = needs_done
         self._idle: list[Connection] = []
+
+    @property
+    def stamped_by_kernel(self) -> bool:
+        """Whether stamps stay right when this client wakes late."""
+        return HAVE_RECEIVER and not self._address.encrypted
 
     async def ask(
         self,
@@ -79,23 +85,32 @@ class Client:
         return outcome
 
     def close(self) -> None:
-        """Drop the idle connections."""
+        """Drop the connections."""
         while self._idle:
             self._idle.pop().close()
+        if self._receiving is not None:
+            self._receiving.close()
+            self._receiving = None
 
     async def _exchange(self, request: bytes, answer: Answer) -> None:
         """Over a kept connection if there is one; the server may have closed it meanwhile."""
         connection = self._kept()
         if connection is not None:
+            reader = _Reader(answer)
             try:
-                await self._exchange_over(connection, request, answer)
+                await self._exchange_over(connection, request, reader)
             except RequestFailedError as error:
-                if error.kind is not FailureKind.RESET or connection.received:
+                if error.kind is not FailureKind.RESET or reader.exchange.answered:
                     raise
             else:
                 return
-        fresh = await Connection.open(self._address, self.clock)
-        await self._exchange_over(fresh, request, answer)
+        await self._exchange_over(await self._open(), request, _Reader(answer))
+
+    async def _open(self) -> Connection:
+        if not self.stamped_by_kernel:
+            return await LoopConnection.open(self._address, self.clock)
+        self._receiving = self._receiving or Receiving()
+        return await self._receiving.open(self._address)
 
     def _kept(self) -> Connection | None:
         while self._idle:
@@ -104,48 +119,52 @@ class Client:
                 return connection
         return None
 
-    async def _exchange_over(self, connection: Connection, request: bytes, answer: Answer) -> None:
-        reader = _Reader(connection, answer)
+    async def _exchange_over(self, connection: Connection, request: bytes, reader: _Reader) -> None:
         try:
-            await connection.exchange(request, reader.take, at_once=answer.on_text is not None)
+            await connection.run(reader.exchange, request)
         except RequestFailedError as error:
-            if not (answer.done and error.kind is FailureKind.RESET):
+            if not (reader.done and error.kind is FailureKind.RESET):
                 raise
         except asyncio.CancelledError:
-            if not answer.done:  # else only the end of the response is missing
+            if not reader.done:  # else only the end of the response is missing
                 raise
         finally:
-            self._keep_or_close(connection)
+            if reader.exchange.response.reusable and connection.is_open:
+                self._idle.append(connection)
+            else:
+                connection.close()
         reader.check_status()
-
-    def _keep_or_close(self, connection: Connection) -> None:
-        if connection.response.reusable and connection.is_open:
-            self._idle.append(connection)
-        else:
-            connection.close()
 
 
 class _Reader:
     """Takes the body of one response: events of a 200, the words of any other."""
 
-    def __init__(self, connection: Connection, answer: Answer) -> None:
-        self._connection = connection
+    def __init__(self, answer: Answer) -> None:
+        self.exchange = Exchange(self._take, self._take_chunk, at_once=answer.on_text is not None)
         self._answer = answer
         self._events = EventSplitter()
         self._refusal = b""
 
-    def take(self, body: bytes, now_ns: int) -> None:
-        if self._connection.response.status != 200:
+    @property
+    def done(self) -> bool:
+        """Whether [DONE] is here."""
+        return self._answer.done
+
+    def check_status(self) -> None:
+        status = self.exchange.response.status
+        if status != 200:
+            words = self._refusal.decode(errors="replace")
+            raise RequestFailedError(_kind_of(status), f"status {status}: {words}")
+
+    def _take_chunk(self, data: bytes, start: int, end: int, now_ns: int) -> bool:
+        return self._events.at_rest and self._answer.take_chunk(data, start, end, now_ns)
+
+    def _take(self, body: bytes, now_ns: int) -> None:
+        if self.exchange.response.status != 200:
             self._refusal = (self._refusal + body)[:MAX_ERROR_BODY]
             return
         for event in self._events.feed(body):
             self._answer.take(event, now_ns)
-
-    def check_status(self) -> None:
-        status = self._connection.response.status
-        if status != 200:
-            words = self._refusal.decode(errors="replace")
-            raise RequestFailedError(_kind_of(status), f"status {status}: {words}")
 
 
 def _kind_of(status: int) -> FailureKind:

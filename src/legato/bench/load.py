@@ -60,7 +60,7 @@ class Load:
         """Send everything and wait for all answers; a cancellation ends it early with a report."""
         self.run = Run(self.clock.now_ns())
         before = self._client.tokens
-        with SelfCheck(self.clock) as check:
+        with SelfCheck(self.clock, self._client.stamped_by_kernel) as check:
             try:
                 await self._send_and_wait()
             except asyncio.CancelledError:

@@ -15,11 +15,16 @@ class EventSplitter:
         self._data: list[bytes] = []
         self._skip_newline = False  # a line ended in \r, its \n may be in the next bytes
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not (self._rest or self._data or self._skip_newline)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Events that `data` completes."""
         if not data:
             return []
-        if not (self._rest or self._data or self._skip_newline) and _is_plain(data):
+        if self.at_rest and _is_plain(data):
             if data.count(b"\n") == 2:
                 return [data[5:-2].removeprefix(b" ")]
             return [event[5:].removeprefix(b" ") for event in data[:-2].split(b"\n\n")]

@@ -53,6 +53,12 @@ class ResponseParser:
         return isinstance(self._body, ChunkedBody)
 
     @property
+    def between_chunks(self) -> bool:
+        """Whether the next byte begins a chunk of the body."""
+        body = self._body
+        return isinstance(body, ChunkedBody) and body.at_rest
+
+    @property
     def reusable(self) -> bool:
         """Whether the connection can carry another exchange."""
         return self.ended and self.headers.get("connection", "").lower() != "close"
@@ -103,9 +109,14 @@ class ChunkedBody:
         self._missing = 0  # bytes of the current chunk, its line end included
         self._in_trailer = False
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the next byte begins a chunk."""
+        return not (self._rest or self._missing or self._in_trailer)
+
     def feed(self, data: bytes) -> bytes:
         """The content of the chunks."""
-        if not (self._rest or self._missing or self._in_trailer):
+        if self.at_rest:
             content = _one_chunk(data)
             if content is not None:
                 return content
