@@ -7,7 +7,7 @@ from tiny_tokenizers import Case
 
 from legato.errors import InvalidRequestError
 from legato.text.chat import PLAIN, ChatTemplate
-from legato.text.prompt import chat_prompt, text_prompt
+from legato.text.prompt import chat_prompt, follow_up, text_prompt
 from legato.text.tokenizer import Tokenizer
 
 LIMIT = 4096
@@ -99,3 +99,26 @@ def test_a_text_that_can_never_fit_is_refused_without_being_tokenised(tiny: Case
 )
 def test_the_lower_bound_is_one(tiny: Case, text):
     assert tiny.tokenizer.least_tokens(text) <= len(tiny.tokenizer.encode(text))
+
+
+def test_a_follow_up_ends_the_turn_and_asks_as_the_user(tiny: Case):
+    tokenizer, template = tiny.tokenizer, marked(tiny.tokenizer)
+    ids = follow_up(tokenizer, template, "Sure?")
+    text = tokenizer.decode(ids, skip_special_tokens=False, continues=True)
+    end = control_text(tokenizer)
+    assert "".join(text.split()) == f"{end}{end}user:Sure?{end}"
+
+
+def test_a_question_in_a_follow_up_never_is_a_control_token(tiny: Case):
+    tokenizer = tiny.tokenizer
+    asked = follow_up(tokenizer, marked(tokenizer), control_text(tokenizer))
+    assert len(control_ids(tokenizer, asked)) == 3
+
+
+@pytest.mark.parametrize("source", ["{{ messages[0].content }}", None])
+def test_without_a_template_that_shows_it_a_follow_up_is_a_paragraph(tiny: Case, source):
+    template = None if source is None else ChatTemplate(source, "", "")
+    ids = follow_up(tiny.tokenizer, template, "Sure?")
+    text = tiny.tokenizer.decode(ids, skip_special_tokens=False)
+    assert text.split() == ["Sure?"]
+    assert not control_ids(tiny.tokenizer, ids)

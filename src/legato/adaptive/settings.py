@@ -24,6 +24,7 @@ MAX_SAMPLES = 128
 MAX_TOKENS = 2**31 - 1
 MAX_MS = 3_600_000
 MAX_QUESTION = 1024
+MAX_PRICE = 1e9
 
 
 class StrategyName(StrEnum):
@@ -86,7 +87,7 @@ class ComputeSettings:
         _check_number(self, "prune_margin", 100, "a number from 0 to 100")
         _check_integer(self, "budget_tokens", MAX_TOKENS)
         _check_number(self, "budget_ms", MAX_MS, f"milliseconds above 0, at most {MAX_MS}", 0)
-        _check_number(self, "budget_price", 1e9, "a price above 0", 0)
+        _check_number(self, "budget_price", MAX_PRICE, "a price above 0", 0)
         _check_texts(self)
         _check_pairs(self)
 

@@ -40,7 +40,7 @@ def identity(prefix: str, kind: str, model: str) -> Identity:
 
 def usage(generation: Generation) -> dict[str, Any]:
     """OpenAI's usage object. A prompt counts once, however many samples it has."""
-    output = sum(timeline.output_tokens for timeline in generation.timelines)
+    output = generation.output_tokens
     return {
         "prompt_tokens": generation.prompt_tokens,
         "completion_tokens": output,

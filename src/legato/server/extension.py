@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from legato.core import Objectives
+from legato.server.compute_request import ComputeOptions, compute_report
 from legato.server.generation import Generation
 from legato.server.strict import Strict
 from legato.validate import MAX_DRAFT
@@ -47,6 +48,11 @@ class LegatoOptions(Strict):
         "must be given: bursts are spread out.",
     )
     timing: bool = Field(False, description="Step and delivery times of every token.")
+    compute: ComputeOptions | None = Field(
+        None,
+        description="As many samples as the question needs, of which the best is the answer; see "
+        "below.",
+    )
 
     @model_validator(mode="after")
     def _pace_is_known(self) -> Self:
@@ -77,6 +83,8 @@ def extension(
     if options.timing:
         timing["choices"] = [_token_times(generation, i) for i in range(len(generation.samples))]
     document: dict[str, Any] = {"timing": timing, "cached_tokens": generation.cached_tokens}
+    if generation.outcome is not None:
+        document["compute"] = compute_report(generation.outcome)
     price = generation.service.price
     if price is not None:
         document["cost"] = {

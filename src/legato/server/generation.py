@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from legato.completion import LogprobEntry, SampleText
-from legato.core import FinishReason, Request, TokenEvent
+from legato.core import FinishReason, Outcome, Request, TokenEvent
 from legato.metrics.timeline import Timeline
 from legato.server.errors import ApiError, internal_error, unavailable
 from legato.server.pacer import paced
@@ -47,8 +47,9 @@ class Generation:
     """The samples of one or several requests that together answer one HTTP call.
 
     Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, how
-    many prompt tokens came from the prefix cache, when the engine began (`started_ns`), and the
-    machine time of all samples (`machine_ns`). Tokens of a choice are delivered at least `pace_ns`
+    many prompt tokens came from the prefix cache, when the engine began (`started_ns`), the machine
+    time of all samples (`machine_ns`), and what became of a question that decided itself how many
+    there are (`outcome`). Tokens of a choice are delivered at least `pace_ns`
     apart.
     """
 
@@ -62,6 +63,7 @@ class Generation:
     _unpriced: int = field(init=False)
     _cached: list[int] = field(init=False)
     started_ns: int | None = field(init=False, default=None)
+    outcome: Outcome | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._cached = [0] * len(self.requests)
@@ -74,7 +76,8 @@ class Generation:
             for _ in range(request.params.n)
         ]
         self._open = len(self.samples)
-        self._unpriced = len(self.samples) if self.service.price is not None else 0
+        waits = self.service.price is not None or self.requests[0].compute is not None
+        self._unpriced = len(self.samples) if waits else 0
 
     @property
     def finished(self) -> bool:
@@ -90,6 +93,13 @@ class Generation:
     def cached_tokens(self) -> int:
         """Prompt tokens that came from the prefix cache."""
         return sum(self._cached)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens generated for it: of all samples, also of those that were not chosen."""
+        if self.outcome is not None:
+            return self.outcome.tokens
+        return sum(timeline.output_tokens for timeline in self.timelines)
 
     @property
     def timelines(self) -> list[Timeline]:
@@ -146,6 +156,7 @@ class Generation:
         sample = self.samples[choice]
         if event.finish_reason is not None:
             self.machine_ns += event.machine_ns
+            self.outcome = event.outcome or self.outcome
             self._unpriced -= 1
         if sample.finished:
             return None

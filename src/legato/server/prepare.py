@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from legato.compute import make_compute
 from legato.core import Constraint, Request, SamplingParams
 from legato.errors import InvalidRequestError
 from legato.server.errors import bad_request
@@ -22,7 +25,7 @@ from legato.server.response_items import turns_of
 from legato.server.response_request import ResponseRequest
 from legato.server.service import Service
 from legato.server.tool_prepare import tool_constraint
-from legato.text.prompt import chat_prompt, text_prompt
+from legato.text.prompt import Renderer, chat_prompt, text_prompt
 from legato.tools.function import NO_TOOLS, ToolUse
 from legato.tools.shown import shown_tools
 from legato.tools.turns import check_calls
@@ -39,7 +42,8 @@ async def chat_request(service: Service, body: ChatRequest, use: ToolUse = NO_TO
     """
     turns = [turn_of(message) for message in body.messages]
     prompt = await asyncio.to_thread(chat_ids, service, turns, "messages", use)
-    return _request(service, body, prompt, "messages", await _constraint(service, body, use))
+    request = _request(service, body, prompt, "messages", await _constraint(service, body, use))
+    return await _with_compute(service, body, request, service.template)
 
 
 async def response_request(
@@ -50,7 +54,8 @@ async def response_request(
     if body.instructions is not None:
         turns.insert(0, {"role": "system", "content": body.instructions})
     prompt = await asyncio.to_thread(chat_ids, service, turns, "input", use)
-    return _request(service, body, prompt, "input", await _constraint(service, body, use))
+    request = _request(service, body, prompt, "input", await _constraint(service, body, use))
+    return await _with_compute(service, body, request, service.template)
 
 
 async def completion_requests(service: Service, body: CompletionRequest) -> list[Request]:
@@ -64,7 +69,32 @@ async def completion_requests(service: Service, body: CompletionRequest) -> list
     is_short = sum(map(len, body.prompt)) <= TOKENISE_AT_ONCE
     prompts = tokenised() if is_short else await asyncio.to_thread(tokenised)
     constraint = await _constraint(service, body)
-    return [_request(service, body, prompt, "prompt", constraint) for prompt in prompts]
+    requests = [_request(service, body, prompt, "prompt", constraint) for prompt in prompts]
+    return [await _with_compute(service, body, request, None) for request in requests]
+
+
+async def _with_compute(
+    service: Service, body: CallRequest, request: Request, template: Renderer | None
+) -> Request:
+    """`request`, deciding about its samples where that was asked for. Renders off the event loop.
+
+    `template` asks what the model thinks of a sample; None asks in plain text.
+    """
+    if body.legato.compute is None:
+        return request
+    per_hour = None if service.price is None else service.price.total_per_hour
+    make = partial(
+        make_compute,
+        body.legato.compute.settings(),
+        service.tokenizer,
+        request.params,
+        template=template,
+        price_per_hour=per_hour,
+    )
+    try:
+        return replace(request, compute=await asyncio.to_thread(make))
+    except InvalidRequestError as error:
+        raise bad_request(f"legato.{error}", f"legato.{error.param or 'compute'}") from None
 
 
 async def _constraint(

@@ -34,7 +34,7 @@ class Recorder:
         self.call.model = generation.service.model
         self.call.prompt_tokens = generation.prompt_tokens
         self.call.cached_tokens = generation.cached_tokens
-        self.call.output_tokens = sum(timeline.output_tokens for timeline in timelines)
+        self.call.output_tokens = generation.output_tokens
         self.call.finish_reasons = generation.finish_reasons
         first = min(
             (timeline.stamps_ns[0] for timeline in timelines if timeline.stamps_ns), default=None

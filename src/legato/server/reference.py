@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from legato.server.compute_request import ComputeOptions
 from legato.server.embedding_request import EmbeddingRequest
 from legato.server.extension import LegatoOptions, Slo
 from legato.server.protocol import (
@@ -68,6 +69,18 @@ first token, `ttft_ms` and `total_ms` from the arrival to the delivery of the fi
 cache. Where the machine has a price (`--price-per-hour`), `cost` holds the `machine_ms` that the
 answer took of all steps, and their `price`. `metadata` is the request's.
 
+With `legato.compute` a question takes as many samples as it needs, and the best of them is the
+one choice of the answer. Samples share the prompt's KV blocks; they are stopped in the step in
+which the strategy decides. They count in the order of their indices, and sample i is a function
+of (seed, i): the winner does not depend on load, unless a time or a price is in the budget. In a
+stream the winner's text comes when it is decided. `n`, several prompts and `max_tokens: 0` do
+not go with it. `usage` counts the tokens of all samples. The answer's `legato.compute` holds the
+winner's `answer`, the `votes` of the samples that counted (`samples_counted`), the strategy's
+`confidence`, which sample is the `winner`, how many samples were begun (`samples_used`), given up
+(`samples_pruned`) and not needed (`samples_saved`), all `tokens`, and `machine_ms`. A budget that
+is spent ends the question with the best sample that has ended, or the first as far as it has come
+(`finish_reason: "length"`).
+
 | endpoint | |
 |---|---|
 | `POST /v1/chat/completions` | continue a conversation |
@@ -98,6 +111,7 @@ def api_reference() -> str:
         _section("Fields of every endpoint that generates", CallRequest),
         _section("Fields of `legato`", LegatoOptions),
         _section("Fields of `legato.slo`", Slo),
+        _section("Fields of `legato.compute`", ComputeOptions),
         _section("Fields of chat and completions", GenerationRequest, CallRequest),
         _section("Fields of chat only", ChatRequest, GenerationRequest),
         _section("Fields of a chat message", Message),

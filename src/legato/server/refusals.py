@@ -125,6 +125,17 @@ def _one_text(request: Strict) -> None:
         raise bad_request("the template alone decides about messages", "add_special_tokens")
 
 
+def _compute(request: Strict) -> None:
+    if not isinstance(request, CallRequest) or request.legato.compute is None:
+        return
+    if request.wanted_samples > 1:
+        raise bad_request("legato.compute decides how many samples are drawn; leave n out", "n")
+    if isinstance(request, CompletionRequest) and len(request.prompt) > 1:
+        raise bad_request("legato.compute takes one prompt a request", "prompt")
+    if isinstance(request, CompletionRequest) and request.max_tokens == 0:
+        raise bad_request("legato.compute needs tokens: max_tokens is 0", "max_tokens")
+
+
 _CHECKS: tuple[Callable[[Strict], None], ...] = (
     _min_tokens,
     _stream_options,
@@ -132,4 +143,5 @@ _CHECKS: tuple[Callable[[Strict], None], ...] = (
     _top_logprobs,
     _echo,
     _one_text,
+    _compute,
 )

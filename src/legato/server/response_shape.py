@@ -139,7 +139,7 @@ class ResponseShape:
 
 
 def _usage(generation: Generation) -> dict[str, Any]:
-    output = sum(timeline.output_tokens for timeline in generation.timelines)
+    output = generation.output_tokens
     return {
         "input_tokens": generation.prompt_tokens,
         "input_tokens_details": {

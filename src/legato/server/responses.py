@@ -59,11 +59,31 @@ class Cost(Answer):
     price: float
 
 
+class ComputeReport(Answer):
+    """What became of a question that took as many samples as it needed.
+
+    `votes` are of the samples that counted, most first; of `samples_used`, those begun.
+    """
+
+    answer: str | None
+    votes: dict[str, int]
+    confidence: float | None
+    winner: int
+    samples_counted: int
+    samples_used: int
+    samples_pruned: int
+    samples_saved: int
+    tokens: int
+    machine_ms: float
+
+
 class Extension(Answer):
-    """What OpenAI's answer has no place for. `cost` where the machine has a price."""
+    """What OpenAI's answer has no place for. `cost` where the machine has a price, `compute` where
+    it was asked for."""
 
     timing: Timing
     cached_tokens: int
+    compute: ComputeReport | None = None
     cost: Cost | None = None
     metadata: dict[str, str] | None = None
 

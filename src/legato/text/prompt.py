@@ -71,6 +71,24 @@ def chat_prompt(
     return Prompt(text, tuple(ids))
 
 
+def follow_up(tokenizer: Tokenizer, template: Renderer | None, question: str) -> tuple[int, ...]:
+    """The tokens between the assistant's text and its next turn, if the user asks `question` then.
+
+    Control tokens come from the template alone. Without a template, or where that does not show
+    both texts as they are, the question is a paragraph of its own.
+    """
+    said, asked = map(chr, STAND_INS[:2])
+    parts = ["\n\n", "\n"]
+    if template is not None:
+        turns = [("user", "?"), ("assistant", said), ("user", asked)]
+        text = template.render([{"role": role, "content": content} for role, content in turns])
+        between = text.partition(said)[2].split(asked)
+        parts = between if len(between) == 2 else parts
+    before, after = (tokenizer.encode(part, add_special_tokens=False) for part in parts)
+    own = tokenizer.encode(question, add_special_tokens=False, parse_special=False)
+    return (*before, *own, *after)
+
+
 class _Masked:
     """Messages in which a rare character stands for each text of a control token."""
 
