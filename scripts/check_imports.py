@@ -66,8 +66,8 @@ ALLOWED: dict[str, set[str]] = {
         "scoring",
         "step_times",
     },
-    "engine_jobs": {*BASE, "engine"},
-    "async_engine": {*BASE, "engine", "engine_jobs"},
+    "engine_jobs": {*BASE, "engine", "scheduler"},
+    "async_engine": {*BASE, "engine", "engine_jobs", "scheduler"},
     "assemble": {
         *BASE,
         "backends",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as List
+from typing import NoReturn
 
 import numpy as np
 
@@ -11,13 +12,18 @@ from legato.backends.base import I32
 from legato.config import EngineConfig
 from legato.core import Request
 from legato.errors import InvalidRequestError, OverloadedError
+from legato.scheduler.fair_load import fair_view
 from legato.scheduler.forecast import Load, first_token_ns
 from legato.scheduler.sequence import Sequence, make_samples
 from legato.step_times import StepTimes
 from legato.validate import check_context, check_request, check_token_ids
 
 NS_PER_S = 1e9
+NS_PER_MS = 1e6
 LEAST_RETRY_S = 1.0
+STRETCH = 2.0
+"""However short its objectives, a request is not refused for less than this many times what it
+takes on an idle machine."""
 
 
 class Admission:
@@ -50,28 +56,38 @@ class Admission:
         check_context(request, self._max_context, self._pool_context)
 
     def check_load(self, request: Request, load: Load, rows_before: int, now_ns: int) -> None:
-        """Raise OverloadedError where the first token of `request` is out of reach.
+        """Raise OverloadedError where the objectives of `request` are out of reach.
 
-        That is where it is predicted later than `patience` times its objective, for reasons that
-        lie in the load: on an idle machine nothing is refused, however short its objective.
+        That is where its first token is predicted later than `patience` times its objective, or
+        its streams slower than the time between tokens that it asks for. What lies in the load is
+        meant: on an idle machine nothing is refused, however short its objectives.
 
         Args:
             rows_before: prompt tokens of requests that came before and are not in `load`.
         """
-        if not self._config.patience:
+        if not self._config.patience or (load.is_idle and not rows_before):
             return
         rows, times = len(request.prompt), self._times
         objective_ns = times.ttft_ns(request.objectives, rows)
         urgency = (request.priority, now_ns + objective_ns)
-        row_ns = times.row_ns(len(load.running), load.depth, load.tbt_ns)
-        expected_ns = first_token_ns(load, urgency, rows, times) + rows_before * row_ns
-        latest_ns = self._config.patience * max(objective_ns, times.prefill_ns(rows))
+        view = fair_view(load, request.tenant, urgency, rows)
+        row_ns = times.row_ns(len(view.running), view.depth, view.tbt_ns)
+        expected_ns = first_token_ns(view, urgency, rows, times) + rows_before * row_ns
+        latest_ns = max(self._config.patience * objective_ns, STRETCH * times.prefill_ns(rows))
         if expected_ns > latest_ns:
-            raise OverloadedError(
-                f"the first token would come in about {expected_ns / NS_PER_S:.1f} s and is wanted "
-                f"in {objective_ns / NS_PER_S:.1f} s; try again later",
-                max(LEAST_RETRY_S, (expected_ns - latest_ns) / NS_PER_S),
-            )
+            _refuse("the first token would come in", expected_ns, objective_ns, latest_ns)
+        self._check_pace(request, view)
+
+    def _check_pace(self, request: Request, load: Load) -> None:
+        """Likewise for the time between tokens, where it is the request's own or the operator's:
+        the default is what a full engine keeps up."""
+        if not (request.objectives.tbt_ns or self._config.tbt_ms):
+            return
+        wanted_ns, times = self._times.tbt_ns(request.objectives), self._times
+        step_ns = times.decode_ns(load.streams, load.depth)
+        latest_ns = max(wanted_ns, STRETCH * times.decode_ns(1, load.depth))
+        if step_ns > latest_ns:
+            _refuse("a token would come every", step_ns, wanted_ns, latest_ns)
 
     def samples(self, request: Request, now_ns: int) -> list[Sequence]:
         """The sequences of `request`, which arrives now, capped to the room that there is."""
@@ -100,3 +116,14 @@ class Admission:
                 "context_length_exceeded",
             )
         return np.array(token_ids, np.int32)
+
+
+def _refuse(what: str, expected_ns: float, wanted_ns: int, latest_ns: float) -> NoReturn:
+    raise OverloadedError(
+        f"{what} about {_shown(expected_ns)} and is wanted in {_shown(wanted_ns)}; try again later",
+        max(LEAST_RETRY_S, (expected_ns - latest_ns) / NS_PER_S),
+    )
+
+
+def _shown(time_ns: float) -> str:
+    return f"{time_ns / NS_PER_S:.1f} s" if time_ns >= NS_PER_S else f"{time_ns / NS_PER_MS:.0f} ms"

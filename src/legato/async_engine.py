@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from legato.clock import Clock
-from legato.core import Request, TokenEvent
+from legato.core import NOBODY, Request, Tenant, TokenEvent
 from legato.engine import Engine
 from legato.engine import EngineStats as EngineStats
-from legato.engine_jobs import EngineJobs, Job
+from legato.engine_jobs import Computed, EngineJobs, Job
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
+from legato.scheduler.fair_load import rows_before
+from legato.scheduler.fairness import may_queue
 
 RETRY_AFTER_S = 1.0
 """What a refused caller is told to wait."""
@@ -91,8 +93,7 @@ class AsyncEngine:
         self._streams: dict[str, _Stream] = {}
         self._leaving: set[str] = set()  # nobody listens, but the engine may still have events
         self._unseen: list[Request] = []  # came after `_stats` and `_load`
-        self._jobs = EngineJobs()
-        self._num_waiting = 0
+        self._jobs = EngineJobs(clock)
         self._closed: str | None = "the engine has not been started"
         self._stopping = False
         self._idle = True
@@ -129,14 +130,15 @@ class AsyncEngine:
             if unfinished:
                 self._leave(request.id, stream)
 
-    async def compute(self, job: Job) -> list[Any]:
-        """What `job`, given the engine, yields; computed piece by piece between the steps.
+    async def compute(self, job: Job, tenant: Tenant = NOBODY) -> Computed:
+        """What `job`, given the engine, yields; computed piece by piece between the steps, on
+        account of `tenant`.
 
         Raises what the job raises, OverloadedError where too many wait, EngineStoppedError.
         """
         with self._changed:
-            self._check_open(len(self._jobs))
-            pending = self._jobs.add(job)
+            self._check_open(self._jobs.waiting(), tenant)
+            pending = self._jobs.add(job, tenant)
             self._changed.notify_all()
         try:
             return await pending.future
@@ -180,26 +182,27 @@ class AsyncEngine:
         self._engine.check(request)
         stream = _Stream(asyncio.get_running_loop(), request.params.n)
         with self._changed:
-            self._check_open(self._num_waiting)
+            self._check_open(self._waiting(), request.tenant)
             if request.id in self._streams or request.id in self._leaving:
                 raise InvalidRequestError(f"a live request has the id {request.id!r}", "id")
-            rivals = (r for r in self._unseen if r.priority <= request.priority)
-            rows_before = sum(len(rival.prompt) for rival in rivals)
-            self._engine.check_load(request, self._load, rows_before)
-            self._num_waiting += 1
+            self._engine.check_load(request, self._load, rows_before(self._unseen, request))
             self._unseen.append(request)
             self._streams[request.id] = stream
             self._inbox.append(request)
             self._changed.notify_all()
         return stream
 
-    def _check_open(self, num_waiting: int) -> None:
+    def _waiting(self) -> Counter[Tenant]:
+        """Requests of each tenant that wait for their first step."""
+        return Counter(self._load.unstarted) + Counter(r.tenant for r in self._unseen)
+
+    def _check_open(self, waiting: Counter[Tenant], newcomer: Tenant) -> None:
         """Refuse what comes after the end, and beyond what may wait."""
         if self._closed is not None:
             raise EngineStoppedError(self._closed)
-        if num_waiting >= self._max_waiting:
+        if not may_queue(waiting, newcomer, self._max_waiting):
             raise OverloadedError(
-                f"{num_waiting} requests are waiting already; try again later", RETRY_AFTER_S
+                f"{waiting.total()} requests are waiting already; try again later", RETRY_AFTER_S
             )
 
     def _leave(self, request_id: str, stream: _Stream) -> None:
@@ -278,7 +281,6 @@ class AsyncEngine:
             # With `_unseen`, so that nobody counts a request twice that was seen or cancelled.
             self._stats, self._load = stats, load
             self._unseen = [message for message in self._inbox if isinstance(message, Request)]
-            self._num_waiting = self._stats.waiting_requests + len(self._unseen)
             for event in events:
                 stream = self._streams.get(event.request_id)
                 if stream is None:

@@ -46,7 +46,9 @@ class EngineConfig:
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
             least 50 ms.
         patience: a server refuses requests whose first token it predicts later than this many
-            times their objective; 0 refuses none for that reason.
+            times their objective, or whose own time between tokens is out of reach; 0 refuses
+            none for such reasons. Less than 1 leaves a part of the objective for what is not
+            foreseen; with more the admitted wait longer, and under overload come too late.
     """
 
     backend: BackendName = "native"
@@ -66,7 +68,7 @@ class EngineConfig:
     speculate: str = "off"
     ttft_ms: float = 0.0
     tbt_ms: float = 0.0
-    patience: float = 4.0
+    patience: float = 0.8
 
     @property
     def kv_element(self) -> KVElement:

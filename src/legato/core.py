@@ -66,6 +66,22 @@ class SamplingParams:
     n: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who a request is for. Where several have work they share the machine by their weights.
+
+    Attributes:
+        name: such as that of an API key.
+        weight: its part of the machine's time beside the weights of the others, at least 1.
+    """
+
+    name: str = ""
+    weight: int = 1
+
+
+NOBODY = Tenant()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objectives:
     """Until when the tokens of a request are wanted; None takes the engine's default.
@@ -213,7 +229,9 @@ class Request:
     Attributes:
         id: made by the server, unique among live requests.
         prompt: token ids, at least one.
-        priority: smaller runs earlier; ties in order of arrival.
+        priority: smaller runs earlier; ties in order of arrival. It orders the requests of one
+            tenant; between tenants fair shares decide.
+        tenant: who it is for.
         cache_salt: prefixes are shared only between requests of equal salt.
         objectives: its deadlines.
         constraint: what its output may be; None allows everything.
@@ -227,6 +245,7 @@ class Request:
     prompt: tuple[int, ...]
     params: SamplingParams
     priority: int = 0
+    tenant: Tenant = NOBODY
     cache_salt: str = ""
     objectives: Objectives = Objectives()
     constraint: Constraint | None = None

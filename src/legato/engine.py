@@ -142,7 +142,7 @@ class Engine:
 
     def load(self) -> Load:
         """What stands before a newcomer now."""
-        return self._scheduler.load(self._lengths.mean)
+        return self._scheduler.load(self._lengths.mean, self._live.unstarted())
 
     def add(self, request: Request) -> None:
         """Queue `request`. Its output is capped to what context and KV pool hold.
@@ -282,6 +282,7 @@ class Engine:
         shares = split_ns(end_ns - start_ns, step.parts)
         for sequence, share in zip(batch.sequences, shares, strict=True):
             sequence.machine_ns += share
+            self._scheduler.shares.charge(sequence.request.tenant, share)
         self._figures.record(batch, step, start_ns, end_ns)
         return end_ns
 

@@ -1,22 +1,25 @@
 """Computations beside the requests: embeddings, log-probabilities of a given text.
 
-`AsyncEngine.compute` hands them in. They are done piece by piece, one after
-each step, so that the streams go on.
+`AsyncEngine.compute` hands them in. They are done piece by piece, one after each step, so that
+the streams go on; who is next is decided as among requests, by what the tenants have had.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from legato.clock import Clock
+from legato.core import Tenant
 from legato.engine import Engine
 from legato.errors import LegatoError
+from legato.scheduler.fairness import Shares
 
 Job = Callable[[Engine], Iterator[Any]]
 """Given the engine, computes piece by piece; closed early where nobody waits any more."""
@@ -24,48 +27,70 @@ Job = Callable[[Engine], Iterator[Any]]
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Computed:
+    """What a job gave, piece by piece, and the machine time that it took."""
+
+    pieces: list[Any] = field(default_factory=list)
+    machine_ns: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A job, who waits for it, and what it has given so far."""
+    """A job, whose it is, who waits for it, and what it has given so far."""
 
     job: Job
+    tenant: Tenant
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[list[Any]]
-    pieces: list[Any] = field(default_factory=list)
+    future: asyncio.Future[Computed]
+    result: Computed = field(default_factory=Computed)
     iterator: Iterator[Any] | None = None
     is_wanted: bool = True
 
 
 class EngineJobs:
-    """Jobs in order of arrival. `add` and `end` may be called from any thread."""
+    """Jobs; those of one tenant in order of arrival. `add`, `waiting` and `end` may be called from
+    any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        """`clock` is the engine's."""
+        self._clock = clock
         self._queue: deque[Pending] = deque()
+        self._shares = Shares()
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, job: Job) -> Pending:
+    def waiting(self) -> Counter[Tenant]:
+        """Jobs of each tenant."""
+        return Counter(pending.tenant for pending in tuple(self._queue))
+
+    def add(self, job: Job, tenant: Tenant) -> Pending:
         """Let `job` wait for its turn; called in the event loop that waits for it."""
         loop = asyncio.get_running_loop()
-        pending = Pending(job, loop, loop.create_future())
+        pending = Pending(job, tenant, loop, loop.create_future())
         self._queue.append(pending)
         return pending
 
     def advance(self, engine: Engine) -> None:
-        """One piece of the first job, in the engine's thread."""
-        if not self._queue:
+        """One piece of the job whose turn it is, in the engine's thread."""
+        pending = self._next()
+        if pending is None:
             return
-        pending = self._queue[0]
+        start_ns = self._clock.now_ns()
         try:
             if self._take_piece(pending, engine):
                 return
-            outcome: list[Any] | Exception = pending.pieces
+            outcome: Computed | Exception = pending.result
         except LegatoError as error:
             outcome = error
         except Exception as error:
             _log.exception("a computation beside the requests failed")
             outcome = LegatoError(f"the engine failed on this request ({type(error).__name__})")
+        finally:
+            spent_ns = self._clock.now_ns() - start_ns
+            pending.result.machine_ns += spent_ns
+            self._shares.charge(pending.tenant, spent_ns)
         with suppress(ValueError):  # `end` may have taken it meanwhile
             self._queue.remove(pending)
         _settle(pending, outcome)
@@ -75,6 +100,15 @@ class EngineJobs:
         while self._queue:
             _settle(self._queue.popleft(), error)
 
+    def _next(self) -> Pending | None:
+        """The job that has begun, else the first of the tenant that has had least."""
+        queue = tuple(self._queue)
+        begun = next((pending for pending in queue if pending.iterator is not None), None)
+        if begun is not None or not queue:
+            return begun
+        self._shares.update({pending.tenant for pending in queue})
+        return min(queue, key=lambda pending: self._shares.served(pending.tenant))
+
     def _take_piece(self, pending: Pending, engine: Engine) -> bool:
         """Whether the job gave another piece; False at its end."""
         if not pending.is_wanted:
@@ -83,7 +117,7 @@ class EngineJobs:
         if pending.iterator is None:
             pending.iterator = pending.job(engine)
         for piece in pending.iterator:
-            pending.pieces.append(piece)
+            pending.result.pieces.append(piece)
             return True
         return False
 
@@ -95,14 +129,14 @@ def _close(iterator: Iterator[Any] | None) -> None:
         close()
 
 
-def _settle(pending: Pending, outcome: list[Any] | Exception) -> None:
+def _settle(pending: Pending, outcome: Computed | Exception) -> None:
     try:
         pending.loop.call_soon_threadsafe(partial(_set, pending.future, outcome))
     except RuntimeError:
         _log.debug("nobody waits any more for a computation: its event loop is closed")
 
 
-def _set(future: asyncio.Future[list[Any]], outcome: list[Any] | Exception) -> None:
+def _set(future: asyncio.Future[Computed], outcome: Computed | Exception) -> None:
     if future.done():
         return
     if isinstance(outcome, Exception):

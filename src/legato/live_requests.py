@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
+from legato.core import Tenant
 from legato.scheduler.sequence import Sequence
 
 
@@ -27,6 +29,10 @@ class LiveRequests:
     def num_unstarted(self) -> int:
         """Requests of which no sample has ever run."""
         return len(self._unstarted)
+
+    def unstarted(self) -> Counter[Tenant]:
+        """The same for each tenant."""
+        return Counter(self._samples[name][0].request.tenant for name in self._unstarted)
 
     @property
     def oldest_unstarted_ns(self) -> int | None:

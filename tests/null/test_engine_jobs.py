@@ -10,6 +10,7 @@ from fake_backend import alone, make_engine, make_request, summary, tokens_of
 
 from legato.async_engine import AsyncEngine
 from legato.clock import RealClock
+from legato.core import Tenant
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
 
 LIMIT_S = 20
@@ -41,7 +42,7 @@ def test_a_computation_runs_between_the_steps_of_a_stream_and_changes_nothing():
 
     async def main(engine, sync, backend):
         stream = asyncio.create_task(collect(engine, request))
-        pieces = await engine.compute(lambda e: e.hidden_chunks(tokens))
+        pieces = (await engine.compute(lambda e: e.hidden_chunks(tokens))).pieces
         assert (np.concatenate(pieces) == expected).all()
         assert summary(await stream) == summary(alone(request)["a", 0])
         sync.check_integrity()
@@ -58,7 +59,7 @@ def test_pieces_are_small_and_alternate_with_steps_while_a_request_runs():
         job = asyncio.create_task(engine.compute(lambda e: e.logits_chunks(tokens)))
         await asyncio.sleep(0)
         gate.set()
-        pieces = await job
+        pieces = (await job).pieces
         await stream
         assert [len(piece) for piece in pieces] == [64, 64, 64, 8]
         kinds = [step.want_logits for step in backend.steps]
@@ -74,7 +75,7 @@ def test_an_error_of_a_computation_is_its_callers():
             await engine.compute(lambda e: e.hidden_chunks([]))
         with pytest.raises(LegatoError, match="ZeroDivisionError"):
             await engine.compute(lambda e: iter([1 / 0]))
-        assert len(await engine.compute(lambda e: e.hidden_chunks([1, 2]))) == 1
+        assert len((await engine.compute(lambda e: e.hidden_chunks([1, 2]))).pieces) == 1
 
     run(main)
 
@@ -102,7 +103,7 @@ def test_a_caller_that_goes_away_gives_the_blocks_back():
         job.cancel()
         await asyncio.gather(job, return_exceptions=True)
         released.set()
-        assert len(await engine.compute(lambda e: e.hidden_chunks([1, 2]))) == 1
+        assert len((await engine.compute(lambda e: e.hidden_chunks([1, 2]))).pieces) == 1
         assert sync.stats().used_blocks == 0
 
     run(main, max_batch_tokens=100)
@@ -172,5 +173,46 @@ def test_stopping_the_engine_ends_computations():
         await stopping
         with pytest.raises(EngineStoppedError):
             await engine.compute(lambda e: e.hidden_chunks([1]))
+
+    run(main)
+
+
+def test_requests_and_computations_together_take_all_of_the_machines_time():
+    async def main():
+        sync, backend = make_engine()
+        clock = sync._clock
+        backend.fault = lambda run: clock.advance(1_000_003 + 17 * run)
+        engine = AsyncEngine(sync, clock, max_waiting=100)
+        engine.start()
+        try:
+            stream = asyncio.create_task(collect(engine, make_request(length=40, max_tokens=30)))
+            jobs = [engine.compute(lambda e: e.hidden_chunks([1] * 150)) for _ in range(3)]
+            spent = [computed.machine_ns for computed in await asyncio.gather(*jobs)]
+            ends = [event.machine_ns for event in await stream]
+        finally:
+            engine.stop()
+        assert all(spent)
+        assert sum(spent) + sum(ends) == clock.now_ns()
+
+    asyncio.run(main())
+
+
+def test_a_tenant_with_many_computations_does_not_starve_another():
+    async def main(engine, sync, backend):
+        hog, small = Tenant("hog"), Tenant("small")
+        done: list[str] = []
+
+        async def job(tenant: Tenant) -> None:
+            await engine.compute(lambda e: e.hidden_chunks([1, 2]), tenant)
+            done.append(tenant.name)
+
+        released = threading.Event()
+        backend.fault = lambda run: released.wait(LIMIT_S)
+        jobs = [asyncio.create_task(job(hog)) for _ in range(30)]
+        jobs += [asyncio.create_task(job(small)) for _ in range(2)]
+        await asyncio.sleep(0)
+        released.set()
+        await asyncio.gather(*jobs)
+        assert max(place for place, name in enumerate(done) if name == "small") < 8
 
     run(main)

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from legato.constrain.compiler import GrammarCompiler
-from legato.core import FinishReason, Request, TokenEvent, TokenLogprobs
+from legato.core import FinishReason, Request, Tenant, TokenEvent, TokenLogprobs
 from legato.errors import InvalidRequestError
 from legato.server.service import Service, SourceStatus
+from legato.server.text_scores import Scored
 
 EOS = 256
 BOS = 257
+MACHINE_NS = 2_000_000
 
 
 class ByteTokenizer:
@@ -73,6 +75,7 @@ class FakeSource:
     state: SourceStatus = field(default_factory=SourceStatus)
     requests: list[Request] = field(default_factory=list)
     computed: list[tuple[int, ...]] = field(default_factory=list)
+    tenants: list[Tenant] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     cancelled_samples: list[tuple[str, int]] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,17 +86,18 @@ class FakeSource:
     def status(self) -> SourceStatus:
         return self.state
 
-    async def embed(self, token_ids: Sequence[int], pooling: Any) -> Any:
-        await self._computed(token_ids)
+    async def embed(self, token_ids: Sequence[int], pooling: Any, tenant: Tenant) -> Scored[Any]:
+        await self._computed(token_ids, tenant)
         vector = np.array([sum(token_ids) if pooling == "mean" else token_ids[-1], 1], np.float32)
-        return vector / np.linalg.norm(vector)
+        return Scored(vector / np.linalg.norm(vector), MACHINE_NS)
 
-    async def score(self, token_ids: Sequence[int], count: int) -> list[TokenLogprobs]:
-        await self._computed(token_ids)
-        return [logprobs_of(token, count) for token in token_ids[1:]]
+    async def score(self, token_ids: Sequence[int], count: int, tenant: Tenant) -> Scored[Any]:
+        await self._computed(token_ids, tenant)
+        return Scored([logprobs_of(token, count) for token in token_ids[1:]], MACHINE_NS)
 
-    async def _computed(self, token_ids: Sequence[int]) -> None:
+    async def _computed(self, token_ids: Sequence[int], tenant: Tenant) -> None:
         self.computed.append(tuple(token_ids))
+        self.tenants.append(tenant)
         if self.refusal is not None:
             raise self.refusal
         if self.before is not None:

@@ -3,9 +3,14 @@ import base64
 
 import numpy as np
 import pytest
+from asgi_client import AsgiClient
+from fake_source import make_service
 
 from legato.errors import InvalidRequestError, OverloadedError
+from legato.metrics.price import MachinePrice
+from legato.server.app import create_app
 from legato.server.responses import Embeddings
+from legato.server.settings import ServerSettings
 from legato.server.text_scores import pooled, token_logprobs
 
 PATH = "/v1/embeddings"
@@ -18,6 +23,17 @@ def test_every_input_gives_one_vector_in_order(client, source):
     assert source.computed == [(257, 97), (257, 98, 99)]
     assert document.usage.prompt_tokens == document.usage.total_tokens == 5
     assert "legato_prompt_tokens_total 5.0" in client.get("/metrics").body.decode()
+
+
+def test_vectors_tell_their_price_where_the_machine_has_one(client, source):
+    assert "legato" not in client.post(PATH, {"input": "a"}).json()
+    service = make_service(source, price=MachinePrice(1800.0))
+    priced = AsgiClient(create_app(service, ServerSettings()))
+    cost = Embeddings.model_validate(priced.post(PATH, {"input": ["a", "b"]}).json()).legato.cost
+    assert (cost.machine_ms, cost.price) == (4.0, 0.002)
+    echo = {"prompt": "ab", "echo": True, "logprobs": 1, "max_tokens": 0}
+    document = priced.post("/v1/completions", echo).json()
+    assert document["legato"]["cost"]["machine_ms"] == 2.0
 
 
 @pytest.mark.parametrize("given", ["a", [97], [[97]], ["a"]])

@@ -6,6 +6,7 @@ from asgi_client import JSON, AsgiClient
 from fake_source import FakeSource, make_service
 
 from legato.clock import VirtualClock
+from legato.core import NOBODY, Tenant
 from legato.errors import LegatoError
 from legato.server.app import create_app
 from legato.server.keys import KeyLimits, KeyRing, make_key, read_keys
@@ -148,3 +149,17 @@ def test_one_key_does_not_use_up_another(path):
         assert client.post(TOKENIZE, {"prompt": "x"}, header).status == 200
         assert client.post(TOKENIZE, {"prompt": "x"}, header).status == 429
         assert client.get("/v1/models", header).status == 200
+
+
+def test_a_key_is_the_tenant_of_what_it_asks(path, client, source):
+    server = Limited(path, weight=3)
+    assert server.ask().status == 200
+    embed = {"input": "a"}
+    assert server.client.post("/v1/embeddings", embed, server.header).status == 200
+    echo = {"prompt": "ab", "echo": True, "logprobs": 1, "max_tokens": 1}
+    assert server.client.post("/v1/completions", echo, server.header).status == 200
+    asked = [request.tenant for request in server.source.requests] + server.source.tenants
+    assert asked == [Tenant("alice", 3)] * 4
+    client.post("/v1/embeddings", embed)
+    assert source.tenants == [NOBODY]
+    assert Limited(path.with_name("plain.toml")).ask().status == 200

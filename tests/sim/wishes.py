@@ -8,10 +8,11 @@ from random import Random
 
 import numpy as np
 
-from legato.core import FinishReason, Objectives, Request
+from legato.core import NOBODY, FinishReason, Objectives, Request, Tenant
 from null.fake_backend import BLOCK, EOS, NOTHING, VOCAB, make_request, mix, next_token
 
 SALTS = ("", "", "tenant", "other")
+TENANTS = (NOBODY, NOBODY, NOBODY, Tenant("other"), Tenant("heavy", 3))
 NS_PER_MS = 1_000_000
 Fault = Callable[[str], None]
 
@@ -82,7 +83,8 @@ def random_request(
         ttft_ns=random.choice([None, 1, 50 * NS_PER_MS]),
         tbt_ns=random.choice([None, 1, 2 * NS_PER_MS]),
     )
-    return replace(request, constraint=language, objectives=deadlines)
+    tenant = random.choice(TENANTS)
+    return replace(request, constraint=language, objectives=deadlines, tenant=tenant)
 
 
 def patchwork(random: Random, length: int) -> list[int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from collections.abc import Sequence as List
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol
 
+from legato.core import Tenant
 from legato.scheduler.sequence import Sequence
 
 MEMORY = 0.98
@@ -14,6 +17,10 @@ MEMORY = 0.98
 
 Urgency = tuple[int, int]
 """(priority, time the first token is due): the order of those who wait."""
+Queued = tuple[Urgency, int, bool]
+"""Its urgency, rows to compute, whether it still needs a slot."""
+Running = tuple[int, int]
+"""Its priority, tokens it may still generate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,20 +29,35 @@ class Load:
 
     Attributes:
         slots: most sequences that run.
-        running: (priority, tokens it may still generate) of each running sequence.
+        running: each running sequence.
         depth: cached tokens of the running sequences, on average.
         tbt_ns: the smallest time between tokens that one of them wants.
-        queue: (urgency, rows to compute, whether it still needs a slot) of those that have
-            prompt tokens to compute, most urgent first.
+        queue: those that have prompt tokens to compute, most urgent first.
         mean_output: how many tokens a sequence generates on average; None while none has ended.
+        running_tenants, queue_tenants: whose they are, in the same order.
+        unstarted: requests of each tenant that have never run.
     """
 
     slots: int
-    running: tuple[tuple[int, int], ...] = ()
+    running: tuple[Running, ...] = ()
     depth: int = 0
     tbt_ns: int = 0
-    queue: tuple[tuple[Urgency, int, bool], ...] = ()
+    queue: tuple[Queued, ...] = ()
     mean_output: float | None = None
+    running_tenants: tuple[Tenant, ...] = ()
+    queue_tenants: tuple[Tenant, ...] = ()
+    unstarted: Mapping[Tenant, int] = field(default_factory=dict)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing stands before anybody."""
+        return not (self.running or self.queue)
+
+    @property
+    def streams(self) -> int:
+        """Sequences that will decode beside each other once a newcomer is one of them."""
+        waiting = sum(needs_slot for _, _, needs_slot in self.queue)
+        return min(self.slots, len(self.running) + waiting + 1)
 
 
 class LoadTimes(Protocol):
@@ -115,24 +137,34 @@ def load_of(
     slots: int,
     mean_output: float | None,
     miss_share: float,
+    unstarted: Mapping[Tenant, int],
 ) -> Load:
     """The load that these sequences are.
 
     `miss_share` of the tokens of prompts that wait will have to be computed, the rest comes from
-    the prefix cache.
+    the prefix cache. `unstarted` requests of each tenant have never run.
     """
-    queue = [((s.rank[0], s.rank[1]), s.num_pending, False) for s in running if s.num_pending > 1]
+    queue = [_queued(s, s.num_pending, False) for s in running if s.num_pending > 1]
     queue += [
-        ((s.rank[0], s.rank[1]), round(miss_share * s.num_pending), True)
+        _queued(s, round(miss_share * s.num_pending), True)
         for s in waiting
         if s.index == 0 or s.num_output  # siblings share the prompt
     ]
+    queue.sort(key=itemgetter(0))
     cached = sum(s.num_computed for s in running)
     return Load(
         slots=slots,
         running=tuple((s.rank[0], s.length_limit - s.num_tokens) for s in running),
         depth=cached // max(1, len(running)),
         tbt_ns=min((s.tbt_ns for s in running), default=0),
-        queue=tuple(sorted(queue)),
+        queue=tuple(entry for entry, _ in queue),
         mean_output=mean_output,
+        running_tenants=tuple(s.request.tenant for s in running),
+        queue_tenants=tuple(tenant for _, tenant in queue),
+        unstarted=unstarted,
     )
+
+
+def _queued(sequence: Sequence, rows: int, needs_slot: bool) -> tuple[Queued, Tenant]:
+    urgency = (sequence.rank[0], sequence.rank[1])
+    return (urgency, rows, needs_slot), sequence.request.tenant

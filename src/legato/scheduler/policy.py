@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as List
 
 from legato.core import FinishReason
+from legato.scheduler.fairness import last_of_largest
 from legato.scheduler.sequence import Sequence
 
 LEAST_CHUNK = 16
@@ -83,9 +84,9 @@ def gives_way(running: Sequence, waiting: Sequence) -> bool:
 
 def choose_victim(running: List[Sequence], needy: Sequence) -> Sequence | None:
     """Who gives its blocks back so that `needy` can go on: the last in rank, possibly `needy`
-    itself; None where nobody else runs. `running` is in order of rank."""
-    victim = running[-1]
-    return None if victim is needy and len(running) == 1 else victim
+    itself, of the tenant that holds most; None where nobody else runs. `running` is in order of
+    rank."""
+    return None if len(running) == 1 else last_of_largest(running)
 
 
 def finish_reason(sequence: Sequence, token: int) -> FinishReason | None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 from bisect import insort
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Sequence as List
+from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
-from legato.core import TokenEvent
+from legato.core import Tenant, TokenEvent
 from legato.kvcache.cache import KVCache
 from legato.kvcache.integrity import check_integrity
 from legato.kvcache.table import BlockTable
@@ -24,6 +25,7 @@ from legato.scheduler import policy
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.budget import UNLIMITED, StepBudget, StepPlan
 from legato.scheduler.drafts import Speculator, draft_limit, take_choices
+from legato.scheduler.fairness import Shares, fair_order, over_share
 from legato.scheduler.forecast import Load, load_of
 from legato.scheduler.kept_prompts import KeptPrompts
 from legato.scheduler.sequence import Sequence
@@ -64,6 +66,7 @@ class Scheduler:
         self._meet_deadlines = meet_deadlines
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self.shares = Shares()
         self.num_preemptions = 0
         self.prompt_tokens = self.cached_tokens = 0
         self.faults: list[Fault] = []
@@ -73,6 +76,7 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Let `sequence` wait for its turn."""
         insort(self.waiting, sequence, key=_by_rank)
+        self._count_tenants()
 
     def remove(self, sequence: Sequence) -> None:
         """End `sequence` and free what it holds."""
@@ -82,6 +86,7 @@ class Scheduler:
             self.waiting.remove(sequence)
         else:
             self._stop_running(sequence)
+        self._count_tenants()
 
     def drop(self, sequences: Collection[Sequence]) -> None:
         """End `sequences` whose accounts may be wrong after a fault, and put the cache right."""
@@ -91,6 +96,7 @@ class Scheduler:
             self._forget(sequence)
         self.waiting = [s for s in self.waiting if s not in sequences]
         self.running = [s for s in self.running if s not in sequences]
+        self._count_tenants()
         self.faults.clear()
         self.kept.forget()
         self.cache.recover([s.table for s in self.running if s.table is not None])
@@ -139,8 +145,9 @@ class Scheduler:
         """What became of drafts."""
         return self._speculator.figures if self._speculator else SpeculationFigures()
 
-    def load(self, mean_output: float | None) -> Load:
-        """What stands before a newcomer, if outputs have `mean_output` tokens on average."""
+    def load(self, mean_output: float | None, unstarted: Mapping[Tenant, int]) -> Load:
+        """What stands before a newcomer, if outputs have `mean_output` tokens on average and
+        `unstarted` requests of each tenant have never run."""
         computed = self.prompt_tokens - self.cached_tokens
         return load_of(
             self.running,
@@ -148,6 +155,7 @@ class Scheduler:
             slots=self._max_running,
             mean_output=mean_output,
             miss_share=computed / self.prompt_tokens if self.prompt_tokens else 1.0,
+            unstarted=unstarted,
         )
 
     def check_integrity(self) -> None:
@@ -181,23 +189,36 @@ class Scheduler:
         return StepBudget(self._max_batch_tokens - len(decodes), plan, limit_ns)
 
     def _plan_prefills(self, rows: Rows, copies: Copies, budget: StepBudget) -> None:
-        """Give chunks to running and waiting sequences in order of rank."""
+        """Give chunks to running and waiting sequences in their order."""
         running = {sequence: None for sequence in self.running if sequence not in rows}
-        # More than there are rows cannot begin in one step, however many wait.
-        waiting = tuple(islice(self.waiting, budget.rows)) if self._may_enter() else ()
-        preemptions, admitting = self.num_preemptions, True
-        for sequence in merge(running, waiting, key=_by_rank):
-            waits = sequence not in running
-            if waits and not admitting:
+        preemptions = self.num_preemptions
+        blocked: set[Tenant] = set()
+        for sequence in self._in_order(running, budget):
+            waits, tenant = sequence not in running, sequence.request.tenant
+            if waits and tenant in blocked:
                 continue
             if budget.exhausted:
                 return
-            if waits and not self._awaits_sibling(sequence):
-                # Nobody overtakes the first who waits, nor those who just gave way.
-                admitting = self.num_preemptions == preemptions
-                admitting = admitting and self._enter(sequence, rows, copies)
+            # Nobody overtakes the first who waits, nor those who just gave way.
+            if waits and not (
+                self._awaits_sibling(sequence)
+                or (self.num_preemptions == preemptions and self._enter(sequence, rows, copies))
+            ):
+                blocked.add(tenant)
             if sequence.table is not None:
                 self._give_chunk(sequence, rows, budget)
+
+    def _in_order(self, running: Collection[Sequence], budget: StepBudget) -> Iterator[Sequence]:
+        """Those who have prompt tokens to compute: `running`, and who waits if anybody may enter.
+        In order of rank; the tenants' shares come first where there are several."""
+        several = self.shares.several
+        # More than there are rows cannot begin in one step, however many wait.
+        most = len(self.waiting) if several else budget.rows
+        waiting = tuple(islice(self.waiting, most)) if self._may_enter() else ()
+        ranked = merge(running, waiting, key=_by_rank)
+        if not several:
+            return ranked
+        return fair_order(ranked, self.shares.served, partial(_cost_ns, budget.plan))
 
     def _plan_drafts(self, rows: Rows, decodes: List[Sequence], budget: StepBudget) -> None:
         """Let sequences that decode verify drafts, as far as it pays and nobody has to give way."""
@@ -234,7 +255,24 @@ class Scheduler:
         """Whether any of those who wait could run now."""
         if not self.waiting:
             return False
-        return not self._is_full or policy.gives_way(self.running[-1], self.waiting[0])
+        if not self._is_full:
+            return True
+        firsts = self.waiting[:1]
+        if self.shares.several:
+            firsts = list({s.request.tenant: s for s in reversed(self.waiting)}.values())
+        return any(self._yielder(first) is not None for first in firsts)
+
+    def _yielder(self, newcomer: Sequence) -> Sequence | None:
+        """Who is stopped so that `newcomer` can start, if anybody is."""
+        rivals = self.running
+        if self.shares.several:
+            if (rich := over_share(rivals, newcomer)) is not None:
+                return rich
+            rivals = [s for s in rivals if s.request.tenant == newcomer.request.tenant]
+        return rivals[-1] if rivals and policy.gives_way(rivals[-1], newcomer) else None
+
+    def _count_tenants(self) -> None:
+        self.shares.update({s.request.tenant for s in (*self.running, *self.waiting)})
 
     def _give_chunk(self, sequence: Sequence, rows: Rows, budget: StepBudget) -> None:
         past, pending = sequence.num_computed, sequence.num_pending
@@ -271,13 +309,13 @@ class Scheduler:
         return 0
 
     def _enter(self, sequence: Sequence, rows: Rows, copies: Copies) -> bool:
-        """Let a waiting sequence run, if there is room or those of a lower priority make it."""
+        """Let a waiting sequence run, if there is room or others have to make it."""
         try:
             while self._is_full or not self._begin(sequence, copies):
-                if not (self.running and policy.gives_way(self.running[-1], sequence)):
+                if (yielder := self._yielder(sequence)) is None:
                     return False
-                rows.pop(self.running[-1], None)
-                self._preempt(self.running[-1])
+                rows.pop(yielder, None)
+                self._preempt(yielder)
         except Exception as error:
             self.faults.append((sequence, error))
             return False
@@ -344,7 +382,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         try:
             self._stop_running(sequence)
-            self.add(sequence)
+            insort(self.waiting, sequence, key=_by_rank)
             self.num_preemptions += 1
         except Exception as error:
             self.faults.append((sequence, error))
@@ -357,6 +395,11 @@ class Scheduler:
         sequence.num_computed = 0
         sequence.draft = ()
         self.cache.close(table)
+
+
+def _cost_ns(plan: StepPlan, sequence: Sequence) -> float:
+    """Predicted time that what `sequence` has to compute adds to the step."""
+    return plan.ns_with(sequence.num_pending, sequence.num_computed, 1) - plan.ns()
 
 
 def _fork_source(sequence: Sequence) -> Sequence | None:

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 import legato
+from legato.core import NOBODY, Request, Tenant
 from legato.server.generation import Generation
+from legato.server.service import Service
 
 FINGERPRINT = f"legato-{legato.__version__}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is known of a call besides its body.
+
+    Attributes:
+        model: the served name that it asks.
+        arrival_ns: when it came, on the service's clock.
+        tenant: who asks.
+    """
+
+    model: str
+    arrival_ns: int
+    tenant: Tenant = NOBODY
+
+    def started(self, service: Service, requests: Iterable[Request], pace_ns: int) -> Generation:
+        """The generation of `requests`, on account of the tenant; it runs when it is read."""
+        own = [replace(request, tenant=self.tenant) for request in requests]
+        return Generation(service, own, self.arrival_ns, pace_ns)
 
 
 @dataclass(frozen=True, slots=True)

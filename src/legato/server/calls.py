@@ -17,6 +17,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from legato.core import NOBODY, Tenant
 from legato.metrics.prometheus import Endpoint, Outcome, ServerMetrics
 from legato.server.errors import to_api_error
 from legato.server.log import fields
@@ -44,6 +45,7 @@ class Call:
 
     Attributes:
         traceparent: the caller's trace context, as it came.
+        tenant: who is charged for it: the key.
         started_unix_ns: Unix time of its arrival; `duration_ns` is set at its end.
         prompt: its text, where the server is asked to log it.
         ttft_ns: from its arrival to the first token of all.
@@ -57,6 +59,7 @@ class Call:
     status: int | None = None
     outcome: Outcome | None = None
     key: str | None = None
+    tenant: Tenant = NOBODY
     user: str | None = None
     model: str | None = None
     prompt: str | None = None

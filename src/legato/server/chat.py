@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from legato.server.answer import identity
+from legato.server.answer import Asked, identity
 from legato.server.chat_shape import ChatShape
-from legato.server.generation import Generation
 from legato.server.prepare import chat_request
 from legato.server.protocol import ChatRequest
 from legato.server.service import Service
@@ -14,16 +13,13 @@ from legato.server.tool_shape import ToolChatShape
 from legato.tools.reading import make_parser
 
 
-async def answer_chat(
-    service: Service, body: ChatRequest, model: str, arrival_ns: int
-) -> ChatShape:
-    """The answer of `model` to `body`, not yet started."""
+async def answer_chat(service: Service, body: ChatRequest, asked: Asked) -> ChatShape:
+    """The answer to `body`, not yet started."""
     use = body.tool_use
     request = await chat_request(service, body, use)
-    generation = Generation(service, [request], arrival_ns, body.pace_ns)
-    named = identity(
-        "chatcmpl", "chat.completion.chunk" if body.stream else "chat.completion", model
-    )
+    generation = asked.started(service, [request], body.pace_ns)
+    kind = "chat.completion.chunk" if body.stream else "chat.completion"
+    named = identity("chatcmpl", kind, asked.model)
     if not use.functions:
         return ChatShape(body, generation, named)
     prescribed = request.constraint is not None

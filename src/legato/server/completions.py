@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from legato.server.answer import identity
+from legato.server.answer import Asked, identity
 from legato.server.echo import Echo, echo_of
 from legato.server.generation import Generation, Piece
 from legato.server.prepare import completion_requests
@@ -51,16 +51,18 @@ class CompletionShape(Shape):
 
 
 async def answer_completion(
-    service: Service, body: CompletionRequest, model: str, arrival_ns: int
+    service: Service, body: CompletionRequest, asked: Asked
 ) -> CompletionShape:
-    """The answer of `model` to `body`, not yet started."""
+    """The answer to `body`, not yet started, but for the log-probabilities of an echo."""
     requests = await completion_requests(service, body)
     echoes = [Echo()] * len(requests)
     if body.echo:
         count = body.wanted_logprobs
         prompts = zip(body.prompt, requests, strict=True)
-        echoes = [await echo_of(service, item, r.prompt, count) for item, r in prompts]
+        echoes = [
+            await echo_of(service, item, r.prompt, count, asked.tenant) for item, r in prompts
+        ]
+    generation = asked.started(service, requests, body.pace_ns)
+    generation.machine_ns += sum(echo.machine_ns for echo in echoes)
     each = [echo for echo in echoes for _ in range(body.wanted_samples)]
-    return CompletionShape(
-        body, Generation(service, requests, arrival_ns, body.pace_ns), model, each
-    )
+    return CompletionShape(body, generation, asked.model, each)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from legato.completion import LogprobEntry, SampleText
-from legato.core import FinishReason, SamplingParams, TokenEvent, TokenLogprobs
+from legato.core import FinishReason, SamplingParams, Tenant, TokenEvent, TokenLogprobs
 from legato.server.fields import PromptItem
 from legato.server.openai_logprobs import completion_logprobs
 from legato.server.service import Service
@@ -15,10 +15,12 @@ from legato.server.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """The text before an answer, and the `logprobs` lists of its tokens, where asked for."""
+    """The text before an answer, and the `logprobs` lists of its tokens, where asked for, with the
+    machine time that they took."""
 
     text: str = ""
     logprobs: dict[str, list[Any]] | None = None
+    machine_ns: int = 0
 
     def before(self, entries: Sequence[LogprobEntry]) -> dict[str, list[Any]]:
         """The `logprobs` object of the prompt's tokens and then `entries`."""
@@ -30,15 +32,19 @@ class Echo:
 
 
 async def echo_of(
-    service: Service, item: PromptItem, token_ids: tuple[int, ...], count: int | None
+    service: Service,
+    item: PromptItem,
+    token_ids: tuple[int, ...],
+    count: int | None,
+    tenant: Tenant,
 ) -> Echo:
     """The echo of a prompt; `count` alternatives per token, None for no log-probabilities."""
     text = item if isinstance(item, str) else service.tokenizer.decode(item)
     if count is None:
         return Echo(text)
-    scores = await service.source.score(token_ids, count)
-    entries = _entries(service, token_ids, scores)
-    return Echo(text, _without_first(completion_logprobs(entries)))
+    scored = await service.source.score(token_ids, count, tenant)
+    entries = _entries(service, token_ids, scored.value)
+    return Echo(text, _without_first(completion_logprobs(entries)), scored.machine_ns)
 
 
 def _entries(

@@ -12,10 +12,12 @@ from starlette.responses import Response
 
 from legato.errors import InvalidRequestError
 from legato.metrics.prometheus import ServerMetrics
+from legato.server.answer import Asked
 from legato.server.body import read_json
 from legato.server.calls import CALL
 from legato.server.embedding_request import EmbeddingRequest
 from legato.server.errors import bad_request
+from legato.server.extension import machine_cost
 from legato.server.models import chosen_model, served_names
 from legato.server.prepare import prompt_ids
 from legato.server.refusals import validate
@@ -46,7 +48,8 @@ def embedding_routes(
             inputs = await asyncio.to_thread(_inputs, service, body)
             call.prompt_tokens = sum(map(len, inputs))
             metrics.count_prompt(call.prompt_tokens, 0)
-            return json_response(await _document(service, body, name, inputs))
+            asked = Asked(model=name, arrival_ns=service.clock.now_ns(), tenant=call.tenant)
+            return json_response(await _document(service, body, asked, inputs))
 
         return await until_disconnect(request.receive, answer(), deadline)
 
@@ -67,19 +70,22 @@ def _inputs(service: Service, body: EmbeddingRequest) -> list[tuple[int, ...]]:
 
 
 async def _document(
-    service: Service, body: EmbeddingRequest, model: str, inputs: list[tuple[int, ...]]
+    service: Service, body: EmbeddingRequest, asked: Asked, inputs: list[tuple[int, ...]]
 ) -> dict[str, Any]:
-    data = []
+    data, machine_ns = [], 0
     for index, ids in enumerate(inputs):
         try:
-            vector = await service.source.embed(ids, body.pooling)
+            scored = await service.source.embed(ids, body.pooling, asked.tenant)
         except InvalidRequestError as error:
             raise bad_request(str(error), "input", error.code) from None
-        encoded = _encoded(vector, body.encoding_format)
+        machine_ns += scored.machine_ns
+        encoded = _encoded(scored.value, body.encoding_format)
         data.append({"object": "embedding", "index": index, "embedding": encoded})
     tokens = sum(map(len, inputs))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": model, "usage": usage}
+    document = {"object": "list", "data": data, "model": asked.model, "usage": usage}
+    cost = machine_cost(service.price, machine_ns)
+    return document if cost is None else {**document, "legato": {"cost": cost}}
 
 
 def _encoded(vector: F32, encoding: str) -> str | list[float]:

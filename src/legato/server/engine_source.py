@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from itertools import chain
 
 from legato.async_engine import RETRY_AFTER_S, AsyncEngine, EngineStats, LiveStats
-from legato.core import Request, TokenEvent, TokenLogprobs
-from legato.engine_jobs import Job
+from legato.core import Request, Tenant, TokenEvent, TokenLogprobs
+from legato.engine_jobs import Computed, Job
 from legato.errors import CapacityError, OverloadedError
 from legato.metrics.prometheus import EngineGauges, ServerMetrics
 from legato.metrics.steps import StepSample
 from legato.server.service import SourceStatus
-from legato.server.text_scores import F32, Pooling, pooled, token_logprobs
+from legato.server.text_scores import F32, Pooling, Scored, pooled, token_logprobs
 
 
 class EngineSource:
@@ -25,22 +25,27 @@ class EngineSource:
         """The events of all samples; closing the iterator cancels the request."""
         return self._engine.generate(request)
 
-    async def embed(self, token_ids: Sequence[int], pooling: Pooling) -> F32:
+    async def embed(
+        self, token_ids: Sequence[int], pooling: Pooling, tenant: Tenant
+    ) -> Scored[F32]:
         """One vector f32 [dim] for a text."""
-        pieces = await self._compute(lambda e: pooled(e.hidden_chunks(token_ids), pooling))
-        vector: F32 = pieces[-1]
-        return vector
-
-    async def score(self, token_ids: Sequence[int], count: int) -> list[TokenLogprobs]:
-        """Log-probabilities of all tokens of a text but the first."""
-        pieces = await self._compute(
-            lambda e: token_logprobs(e.logits_chunks(token_ids), token_ids, count)
+        computed = await self._compute(
+            lambda e: pooled(e.hidden_chunks(token_ids), pooling), tenant
         )
-        return [entry for piece in pieces for entry in piece]
+        return Scored(computed.pieces[-1], computed.machine_ns)
 
-    async def _compute(self, job: Job) -> list[Any]:
+    async def score(
+        self, token_ids: Sequence[int], count: int, tenant: Tenant
+    ) -> Scored[list[TokenLogprobs]]:
+        """Log-probabilities of all tokens of a text but the first."""
+        computed = await self._compute(
+            lambda e: token_logprobs(e.logits_chunks(token_ids), token_ids, count), tenant
+        )
+        return Scored(list(chain.from_iterable(computed.pieces)), computed.machine_ns)
+
+    async def _compute(self, job: Job, tenant: Tenant) -> Computed:
         try:
-            return await self._engine.compute(job)
+            return await self._engine.compute(job, tenant)
         except CapacityError as error:  # of the moment: `Engine` refuses what can never fit before
             raise OverloadedError(str(error), RETRY_AFTER_S) from error
 

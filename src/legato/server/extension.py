@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from legato.core import Objectives
+from legato.metrics.price import MachinePrice
 from legato.server.compute_request import ComputeOptions, compute_report
 from legato.server.generation import Generation
 from legato.server.strict import Strict
@@ -85,13 +86,17 @@ def extension(
     document: dict[str, Any] = {"timing": timing, "cached_tokens": generation.cached_tokens}
     if generation.outcome is not None:
         document["compute"] = compute_report(generation.outcome)
-    price = generation.service.price
-    if price is not None:
-        document["cost"] = {
-            "machine_ms": _ms(generation.machine_ns),
-            "price": price.machine_cost(generation.machine_ns),
-        }
+    cost = machine_cost(generation.service.price, generation.machine_ns)
+    if cost is not None:
+        document["cost"] = cost
     return {**document, "metadata": metadata} if metadata else document
+
+
+def machine_cost(price: MachinePrice | None, machine_ns: int) -> dict[str, float] | None:
+    """Machine time and its price, where it has one."""
+    if price is None:
+        return None
+    return {"machine_ms": _ms(machine_ns), "price": price.machine_cost(machine_ns)}
 
 
 def _timing(generation: Generation) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from legato.metrics.prometheus import ServerMetrics
+from legato.server.answer import Asked
 from legato.server.body import read_json
-from legato.server.calls import CALL
+from legato.server.calls import CALL, Call
 from legato.server.chat import answer_chat
 from legato.server.completions import answer_completion
 from legato.server.errors import ApiError
@@ -50,7 +51,7 @@ class Form(Protocol):
         ...
 
 
-Answer = Callable[[Service, R, str, int], Awaitable[Form]]
+Answer = Callable[[Service, R, Asked], Awaitable[Form]]
 
 
 def generation_routes(
@@ -64,13 +65,15 @@ def generation_routes(
         arrival_ns, deadline = service.clock.now_ns(), answer_deadline(settings)
         body = validate(model, await read_json(request, settings))
         name = chosen_model(body.model, served)
-        request.scope[CALL].user = body.user
+        call: Call = request.scope[CALL]
+        call.user = body.user
+        asked = Asked(model=name, arrival_ns=arrival_ns, tenant=call.tenant)
 
         async def start() -> Response:
-            form = await answer(service, body, name, arrival_ns)
+            form = await answer(service, body, asked)
             if settings.log_prompts:
-                request.scope[CALL].prompt = form.generation.prompt_text
-            recorder = Recorder(form.generation, metrics, request.scope[CALL])
+                call.prompt = form.generation.prompt_text
+            recorder = Recorder(form.generation, metrics, call)
             if body.stream:
                 return await _stream(form, recorder, deadline)
             return await _document(form, recorder)

@@ -60,7 +60,7 @@ class GuardMiddleware:
         if path in COMPUTING:
             self._check_open()
         if key is not None:
-            scope[CALL].key = key.name
+            scope[CALL].key, scope[CALL].tenant = key.name, key.tenant
         if key is not None and is_post and path in ENDPOINTS:
             stack.enter_context(self._meter.call(key, scope[CALL]))
         if is_post and path in COMPUTING:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from legato.core import Tenant
 from legato.errors import LegatoError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -25,12 +26,14 @@ class KeyLimits:
     """What one key may use; 0 is no limit.
 
     Attributes:
+        weight: its part of a busy machine beside the weights of other keys; 0 counts as 1.
         concurrent: calls at the same time.
         requests_per_minute: calls, on average and as a burst.
         tokens_per_minute: tokens of prompts and answers; what an answer took beyond it is waited
             for before the next.
     """
 
+    weight: int = 0
     concurrent: int = 0
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
@@ -43,6 +46,11 @@ class ApiKey:
     name: str
     digest: bytes
     limits: KeyLimits = KeyLimits()
+
+    @property
+    def tenant(self) -> Tenant:
+        """Who is charged for its calls."""
+        return Tenant(self.name, max(1, self.limits.weight))
 
 
 class KeyRing:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from legato.completion import LogprobEntry
 from legato.core import FinishReason
+from legato.server.answer import Asked
 from legato.server.errors import ApiError
 from legato.server.extension import extension
 from legato.server.generation import Generation, Piece
@@ -152,15 +153,13 @@ def _usage(generation: Generation) -> dict[str, Any]:
     }
 
 
-async def answer_response(
-    service: Service, body: ResponseRequest, model: str, arrival_ns: int
-) -> ResponseShape:
-    """The answer of `model` to `body`, not yet started."""
+async def answer_response(service: Service, body: ResponseRequest, asked: Asked) -> ResponseShape:
+    """The answer to `body`, not yet started."""
     use = body.tool_use
     request = await response_request(service, body, use)
-    generation = Generation(service, [request], arrival_ns, body.pace_ns)
+    generation = asked.started(service, [request], body.pace_ns)
     parser = None
     if use.functions:
         prescribed = request.constraint is not None
         parser = make_parser(service.tools.dialect, use, prescribed=prescribed)
-    return ResponseShape(body, generation, model, parser)
+    return ResponseShape(body, generation, asked.model, parser)

@@ -247,6 +247,12 @@ class EmbeddingUsage(Answer):
     total_tokens: int
 
 
+class EmbeddingExtension(Answer):
+    """What OpenAI's answer has no place for."""
+
+    cost: Cost
+
+
 class Embeddings(Answer):
     """The answer of /v1/embeddings, one vector per input."""
 
@@ -254,6 +260,7 @@ class Embeddings(Answer):
     data: list[Embedding]
     model: str
     usage: EmbeddingUsage
+    legato: EmbeddingExtension | None = None
 
 
 class Tokenized(Answer):

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from legato.clock import Clock, RealClock
 from legato.constrain.compiler import GrammarCompiler
-from legato.core import Request, TokenEvent, TokenLogprobs
+from legato.core import Request, Tenant, TokenEvent, TokenLogprobs
 from legato.metrics.price import MachinePrice
 from legato.metrics.prometheus import EngineGauges
-from legato.server.text_scores import F32, Pooling
+from legato.server.text_scores import F32, Pooling, Scored
 from legato.text.prompt import Renderer
 from legato.text.tokenizer import Tokenizer
 from legato.tools.dialect import ToolStyle
@@ -36,11 +36,15 @@ class TokenSource(Protocol):
         """The events of all `request.params.n` samples, each ending with a finish reason."""
         ...
 
-    async def embed(self, token_ids: Sequence[int], pooling: Pooling) -> F32:
+    async def embed(
+        self, token_ids: Sequence[int], pooling: Pooling, tenant: Tenant
+    ) -> Scored[F32]:
         """One vector f32 [dim] of length 1 for a text; see `text_scores.pooled`."""
         ...
 
-    async def score(self, token_ids: Sequence[int], count: int) -> list[TokenLogprobs]:
+    async def score(
+        self, token_ids: Sequence[int], count: int, tenant: Tenant
+    ) -> Scored[list[TokenLogprobs]]:
         """Log-probabilities of all tokens of a text but the first; `count` alternatives each."""
         ...
 

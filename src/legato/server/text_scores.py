@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from legato.core import TokenLogprobs
 
+T = TypeVar("T")
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Pooling = Literal["mean", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Generic[T]):
+    """A result, and the machine time that it took."""
+
+    value: T
+    machine_ns: int
 
 
 def pooled(chunks: Iterator[F32], pooling: Pooling) -> Iterator[F32]:
