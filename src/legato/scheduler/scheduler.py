@@ -382,7 +382,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         try:
             self._stop_running(sequence)
-            insort(self.waiting, sequence, key=_by_rank)
+            self.add(sequence)
             self.num_preemptions += 1
         except Exception as error:
             self.faults.append((sequence, error))
