@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -102,3 +104,20 @@ def test_a_closed_pipe_does_not_disturb_the_server(chat_body):
     stream.close()
     client = AsgiClient(create_app(make_service(FakeSource()), ServerSettings()))
     assert client.post(CHAT, chat_body).status == 200
+
+
+def test_a_blocked_pipe_does_not_disturb_the_server(chat_body, monkeypatch):
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stderr", pipe)
+        configure_logging(ServerSettings(log_calls=True))
+        client = AsgiClient(create_app(make_service(FakeSource()), ServerSettings()))
+        for _ in range(3):
+            assert client.post(CHAT, chat_body).status == 200
+        for number in range(300):  # more than a pipe holds, and nobody reads it
+            logger.error("x" * 1000, extra=fields(number=number))
+        assert client.post(CHAT, chat_body).status == 200
+        lines = [reader.readline() for _ in range(303)]
+        assert sum(b"endpoint" in line for line in lines) == 3
+        assert [b"number=%d" % n in line for n, line in enumerate(lines[3:])] == [True] * 300
+        logging.getLogger("legato").handlers[0].close()

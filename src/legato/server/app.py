@@ -1,12 +1,10 @@
-"""The app: routes, middlewares, and the errors that routing makes."""
+"""The app: routes, the layers around them, and the errors that routing makes."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
@@ -22,14 +20,12 @@ from legato.server.embeddings import embedding_routes
 from legato.server.errors import ApiError, ErrorBody, to_api_error
 from legato.server.generate import generation_routes
 from legato.server.guard import GuardMiddleware
-from legato.server.health import health, ready
 from legato.server.key_usage import KeyMeter
 from legato.server.keys import KeyRing, given_keys, read_keys
 from legato.server.lifecycle import Lifecycle
-from legato.server.models import chosen_model, model_card, served_names
+from legato.server.models import model_routes
 from legato.server.openapi import add_bodies
-from legato.server.respond import json_response
-from legato.server.responses import Health, Model, ModelList, Ready, Version
+from legato.server.operations import operation_routes
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 from legato.server.tokens import token_routes
@@ -58,22 +54,13 @@ def create_app(
     """
     lifecycle = lifecycle or Lifecycle()
     metrics = metrics or ServerMetrics(lambda: service.source.status().gauges)
-    app = FastAPI(
-        title="Legato",
-        version=legato.__version__,
-        description=DESCRIPTION,
-        redirect_slashes=False,
-        redoc_url=None,
-        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    app = _routed(
+        generation_routes(service, settings, metrics),
+        embedding_routes(service, settings, metrics),
+        token_routes(service, settings),
+        model_routes(service, settings),
+        operation_routes(service, settings, lifecycle, metrics),
     )
-    app.include_router(generation_routes(service, settings, metrics))
-    app.include_router(embedding_routes(service, settings, metrics))
-    app.include_router(token_routes(service, settings))
-    app.include_router(_model_routes(service, settings))
-    app.include_router(_operation_routes(service, settings, lifecycle, metrics))
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(ApiError, _on_error)
-    app.add_exception_handler(LegatoError, _on_error)
     app.add_middleware(
         GuardMiddleware,
         settings=settings,
@@ -88,60 +75,28 @@ def create_app(
     return app
 
 
+def _routed(*routers: APIRouter) -> FastAPI:
+    """An app with these routes, whose errors have OpenAI's form."""
+    app = FastAPI(
+        title="Legato",
+        version=legato.__version__,
+        description=DESCRIPTION,
+        redirect_slashes=False,
+        redoc_url=None,
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ApiError, _on_error)
+    app.add_exception_handler(LegatoError, _on_error)
+    return app
+
+
 def key_ring(settings: ServerSettings) -> KeyRing:
     """All keys of the settings; LegatoError where one is no key."""
     path = settings.api_key_file
     return KeyRing([*given_keys(settings.api_keys), *(read_keys(Path(path)) if path else ())])
-
-
-def _model_routes(service: Service, settings: ServerSettings) -> APIRouter:
-    router = APIRouter()
-    served = served_names(service, settings)
-
-    @router.get("/v1/models", response_model=ModelList)
-    async def list_models() -> Response:
-        """The models that are served."""
-        cards = [model_card(service, name) for name in served]
-        return json_response({"object": "list", "data": cards})
-
-    @router.get("/v1/models/{name:path}", response_model=Model)
-    async def show_model(name: str) -> Response:
-        """One model."""
-        return json_response(model_card(service, chosen_model(name, served)))
-
-    return router
-
-
-def _operation_routes(
-    service: Service, settings: ServerSettings, lifecycle: Lifecycle, metrics: ServerMetrics
-) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/health", responses={200: {"model": Health}, 503: {"model": Health}})
-    async def show_health() -> Response:
-        """Whether the engine makes progress; 503 when it has stopped or stalls."""
-        return _json(*health(service.source.status(), settings))
-
-    @router.get("/ready", responses={200: {"model": Ready}, 503: {"model": Ready}})
-    async def show_ready() -> Response:
-        """Whether new requests are taken."""
-        return _json(*ready(service, lifecycle))
-
-    @router.get("/version", response_model=Version)
-    async def show_version() -> Response:
-        """What runs here."""
-        return json_response({"name": "legato", "version": legato.__version__})
-
-    @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
-    async def show_metrics() -> Response:
-        """The Prometheus text format."""
-        return Response(metrics.render(), media_type=metrics.content_type)
-
-    return router
-
-
-def _json(status: int, body: dict[str, Any]) -> Response:
-    return Response(json.dumps(body), status, media_type="application/json")
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

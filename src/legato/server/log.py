@@ -12,6 +12,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from legato.server.log_writer import LineWriter
 from legato.server.settings import LogFormat, ServerSettings
 
 FIELDS = "legato_fields"  # the attribute of a record that holds its named values
@@ -27,7 +28,7 @@ def configure_logging(settings: ServerSettings, stream: TextIO | None = None) ->
 
     Calls once more for the same process replaces what the last call set.
     """
-    handler = QuietHandler(stream or sys.stderr)
+    handler = QuietHandler(stream or _standard_error())
     handler.setFormatter(FORMATTERS[settings.log_format]())
     own = logging.getLogger("legato")
     own.handlers[:] = [handler]
@@ -37,11 +38,25 @@ def configure_logging(settings: ServerSettings, stream: TextIO | None = None) ->
     calls.setLevel(logging.INFO if settings.log_calls else logging.WARNING)
 
 
-class QuietHandler(logging.StreamHandler[TextIO]):
+def _standard_error() -> TextIO | LineWriter:
+    """Standard error, as something that nobody waits for where it is a file."""
+    try:
+        return LineWriter(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return sys.stderr
+
+
+class QuietHandler(logging.StreamHandler[TextIO | LineWriter]):
     """A handler that loses records rather than disturb the server: the pipe may be closed."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Nothing can be said where nothing can be written."""
+
+    def close(self) -> None:
+        """Let the last lines out, if anybody reads them."""
+        if isinstance(self.stream, LineWriter):
+            self.stream.drain()
+        super().close()
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,0 +1,296 @@
+"""Cases that are more than one bad body: values that work, limits, load, and readers that leave."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import legato
+from cases.bodies import (
+    ALL,
+    CHAT,
+    COMPLETIONS,
+    CONTEXT,
+    DETOKENIZE,
+    EMBEDDINGS,
+    GENERATE,
+    GOOD,
+    RESPONSES,
+    TOKENIZE,
+)
+from cases.world import LIMIT_S, NEIGHBOUR, World, check_alive, check_refused, text_of
+from legato.server.openapi import BODIES
+from legato.server.run import connections
+from legato.server.settings import ServerSettings
+from server.live_server import LiveServer
+
+LIMIT = {CHAT: "max_tokens", COMPLETIONS: "max_tokens", RESPONSES: "max_output_tokens"}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with World() as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def alone(world: World) -> str:
+    return text_of(ask(world, COMPLETIONS, NEIGHBOUR))
+
+
+def ask(world: World, path: str, body: dict[str, Any]) -> Any:
+    (answer,) = world.run(world.client.start_post(path, body))
+    return answer
+
+
+WORKS = [
+    *(("A1", path, {"n": 3}) for path in (CHAT, COMPLETIONS)),
+    ("A2", COMPLETIONS, {"max_tokens": 0, "echo": True}),
+    *(("A3", path, {LIMIT[path]: 1_000_000}) for path in GENERATE),
+    *(("A5", path, {"temperature": 0}) for path in GENERATE),
+    *(("A7", path, {"top_k": 98}) for path in GENERATE),
+    *(("A8", path, {"frequency_penalty": 2, "presence_penalty": -2}) for path in GENERATE),
+    *(("A12", path, {"logit_bias": {"96": 100, "0": -100}}) for path in GENERATE),
+    *(("A18", path, {"seed": seed}) for path in GENERATE for seed in (None, 0, 2**64 - 1)),
+    ("B1", TOKENIZE, {"prompt": ""}),
+    ("B1", DETOKENIZE, {"tokens": []}),
+    ("B3", COMPLETIONS, {"prompt": [65] * (CONTEXT - 1)}),
+    ("B3", EMBEDDINGS, {"input": [65] * CONTEXT}),
+    ("B7", CHAT, {"messages": [{"role": "user", "content": "\U0001f600"}]}),
+    *(("B7", path, {"prompt": "\U0001f600"}) for path in (COMPLETIONS, TOKENIZE)),
+    *(("B7", path, {"input": "\U0001f600"}) for path in (RESPONSES, EMBEDDINGS)),
+    *(("C15", path, {"cache_salt": "a"}) for path in GENERATE),
+]
+
+
+@pytest.mark.parametrize(("case", "path", "fields"), WORKS, ids=lambda v: str(v)[:40])
+def test_a_value_at_the_edge_works_and_harms_nobody(world, alone, case, path, fields):
+    call = world.client.start_post(path, {**GOOD[path], **fields})
+    answer, neighbour = world.run(call, world.client.start_post(COMPLETIONS, NEIGHBOUR))
+    assert answer.status == 200, answer.body
+    assert text_of(neighbour) == alone
+    assert world.rest()[:4] == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a19_null_everywhere_is_the_default(world, path):
+    names = BODIES[path].model_fields
+    body = {name: None for name in names if name not in GOOD[path]} | GOOD[path]
+    assert ask(world, path, body).status == 200
+
+
+INTEGERS = (-(2**63), -1, 0, 1, 2**31, 2**63)
+
+
+def integer_fields(path: str) -> list[str]:
+    properties = BODIES[path].model_json_schema()["properties"]
+    kinds = {name: schema.get("anyOf", [schema]) for name, schema in properties.items()}
+    return [
+        name for name, options in kinds.items() if any(o.get("type") == "integer" for o in options)
+    ]
+
+
+@pytest.mark.parametrize("path", GENERATE)
+def test_a20_every_integer_is_honoured_or_refused_by_name(world, path):
+    fields = integer_fields(path)
+    assert len(fields) >= 6
+    for field in fields:
+        for value in INTEGERS:
+            body = {name: item for name, item in GOOD[path].items() if name != LIMIT[path]}
+            answer = ask(world, path, {**body, "stop": "a", field: value})
+            if answer.status != 200:
+                check_refused(answer, field)
+    check_alive(world)
+
+
+def test_a18_a_seed_gives_the_same_text_in_any_batch(world):
+    body = {**GOOD[COMPLETIONS], "seed": 5, "max_tokens": 20, "ignore_eos": True}
+    expected = text_of(ask(world, COMPLETIONS, body))
+    others = [world.client.start_post(CHAT, {**GOOD[CHAT], "n": 2}) for _ in range(4)]
+    calls = [*others, *(world.client.start_post(COMPLETIONS, body) for _ in range(4))]
+    assert {text_of(answer) for answer in world.run(*calls)[4:]} == {expected}
+
+
+def test_b4_a_prompt_that_never_fits_the_pool_is_refused_at_once():
+    with World(num_kv_blocks=20) as world:
+        alone = text_of(ask(world, COMPLETIONS, NEIGHBOUR))
+        body = {**GOOD[COMPLETIONS], "prompt": [65] * 500}
+        for path, long in ((COMPLETIONS, body), (CHAT, chat_of("x" * 500))):
+            answer, text = world.beside_a_neighbour(world.client.start_post(path, long))
+            assert check_refused(answer, None)["code"] == "never_fits"
+            assert text == alone
+        assert ask(world, COMPLETIONS, GOOD[COMPLETIONS]).status == 200
+
+
+def chat_of(text: str) -> dict[str, Any]:
+    return {**GOOD[CHAT], "messages": [{"role": "user", "content": text}]}
+
+
+LONG: dict[str, dict[str, Any]] = {
+    CHAT: chat_of("a" * 900),
+    COMPLETIONS: {**GOOD[COMPLETIONS], "prompt": ["a" * 900] * 3},
+    RESPONSES: {**GOOD[RESPONSES], "input": "a" * 900},
+    EMBEDDINGS: {"input": "a" * 900},
+    TOKENIZE: {"prompt": "a" * 900_000},
+    DETOKENIZE: {"tokens": [65] * 900_000},
+}
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_b6_long_texts_are_tokenised_off_the_event_loop(world, path):
+    world.tokenizer.threads.clear()
+    assert ask(world, path, LONG[path]).status == 200
+    first = world.tokenizer.threads[0]
+    assert first != threading.get_ident()  # the loop runs in this thread
+
+
+@pytest.mark.parametrize("path", GENERATE)
+def test_d11_many_unique_schemas_harm_nobody(world, alone, path):
+    for number in range(12):
+        schema = {"type": "object", "properties": {f"a{number}": {"type": "integer"}}}
+        form = {"type": "json_schema", "name": "x", "schema": schema}
+        fields: dict[str, Any] = {"text": {"format": form}}
+        if path != RESPONSES:
+            fields = {"response_format": {"type": "json_schema", "json_schema": form | {"type": 0}}}
+            del fields["response_format"]["json_schema"]["type"]
+        call = world.client.start_post(path, {**GOOD[path], **fields})
+        answer, neighbour = world.run(call, world.client.start_post(COMPLETIONS, NEIGHBOUR))
+        assert answer.status == 200, answer.body
+        assert text_of(neighbour) == alone
+    assert world.rest()[:4] == (0, 0, 0, 0)
+
+
+def test_e3_nothing_in_the_package_can_run_what_it_reads():
+    forbidden = {"eval", "exec", "compile", "__import__"}
+    modules = {"pickle", "marshal", "shelve", "dill", "joblib", "torch"}
+    for path in Path(legato.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in forbidden, path
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names]
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                assert not modules & {name.split(".")[0] for name in names}, path
+
+
+async def gathered(tasks: list[asyncio.Task[Any]]) -> list[Any]:
+    async with asyncio.timeout(LIMIT_S):
+        return list(await asyncio.gather(*tasks))
+
+
+@pytest.mark.parametrize("path", GENERATE)
+def test_i2_the_queue_takes_requests_whole_and_refuses_the_rest_with_a_time(path):
+    with World(max_waiting=2, max_sequences=1) as world:
+        world.gate.clear()
+        world._hold_at = 2
+        loop = world.runner.get_loop()
+        running = loop.create_task(world.client.start_post(COMPLETIONS, NEIGHBOUR).run())
+        world.runner.run(until(lambda: world.backend.runs == 2))
+        last = [{**GOOD[path], **({} if path == RESPONSES else {"n": 2})} for _ in range(4)]
+        waiting = [loop.create_task(world.client.start_post(path, body).run()) for body in last]
+        world.runner.run(until(lambda: sum(task.done() for task in waiting) == 2))
+        for task in [task for task in waiting if task.done()]:
+            check_refused(task.result(), None, 503)
+            assert int(task.result().headers["retry-after"]) >= 1
+        world._hold_at = 1 << 62
+        world.gate.set()
+        world.runner.run(gathered([running]))
+        assert sorted(a.status for a in world.runner.run(gathered(waiting))) == [200, 200, 503, 503]
+        assert world.rest()[:4] == (0, 0, 0, 0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+ENDLESS = {"ignore_eos": True, "seed": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATE)
+@pytest.mark.parametrize("step", [1, 2, 9])
+def test_a_vanished_reader_takes_part_in_no_further_step(world, path, stream, step):
+    """Its blocks are back one step after it was noticed: the one that was under way."""
+    world.gate.clear()
+    last = world._hold_at = world.backend.runs + step
+    body = {**GOOD[path], **ENDLESS, LIMIT[path]: 400, "stream": stream}
+    call = world.client.start_post(path, body)
+
+    async def leave() -> None:
+        running = asyncio.create_task(call.run())
+        await until(lambda: world.backend.runs == last)
+        call.gone.set()
+        await running
+
+    world.runner.run(leave())
+    assert world.engine._inbox
+    world._hold_at = 1 << 62
+    world.gate.set()
+    assert world.rest()[:4] == (0, 0, 0, 0)
+    assert world.backend.runs == last
+
+
+@pytest.mark.parametrize("path", GENERATE)
+def test_c11_a_reader_that_takes_nothing_is_cut_off_and_takes_part_in_no_further_step(path):
+    with World() as world:
+        settings = ServerSettings(write_timeout=0.05)
+        live = LiveServer(world.client.app, http=connections(settings))
+        live._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        world.gate.clear()
+        last = world._hold_at = 100
+        with live, socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", live.port))
+            body = json.dumps({**GOOD[path], **ENDLESS, **WORDY[path], "stream": True}).encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            wait_for(lambda: world.engine._inbox and world.backend.runs == last)
+            world._hold_at = 1 << 62
+            world.gate.set()
+            assert world.rest()[:4] == (0, 0, 0, 0)
+            assert world.backend.runs == last
+
+
+WORDY: dict[str, dict[str, Any]] = {
+    CHAT: {"max_tokens": 400, "logprobs": True, "top_logprobs": 20},
+    COMPLETIONS: {"max_tokens": 400, "logprobs": 20},
+    RESPONSES: {
+        **{"max_output_tokens": 400, "top_logprobs": 20},
+        "include": ["message.output_text.logprobs"],
+    },
+}
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_i5_after_a_mixed_crowd_everything_is_as_before(world, alone):
+    before = world.rest()
+    for number in range(30):
+        calls = [
+            world.client.start_post(path, {**GOOD[path], "seed": number} | unknown)
+            for path in GENERATE
+            for unknown in ({}, {"temperature": -1}, {"stream": True})
+        ]
+        leaving = [world.client.start_post(path, {**GOOD[path], **ENDLESS}) for path in GENERATE]
+        for call in leaving:
+            call.gone.set()
+        world.run(*calls, *leaving, world.client.start_post(EMBEDDINGS, {"input": ["a", "b"]}))
+    assert world.rest() == before
+    assert text_of(ask(world, COMPLETIONS, NEIGHBOUR)) == alone
+    check_alive(world)
