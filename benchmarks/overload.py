@@ -29,9 +29,10 @@ from legato.bench.arrivals import Users, poisson
 from legato.bench.client import Client
 from legato.bench.endpoint import Endpoint, Message
 from legato.bench.lengths import Fixed, Lognormal
-from legato.bench.load import Limits, Load, Run
+from legato.bench.load import Load
 from legato.bench.objectives import Objectives
 from legato.bench.outcome import FailureKind, Outcome
+from legato.bench.run import Limits, Run
 from legato.bench.workload import Workload
 from legato.models.catalogue import DEFAULT_MODEL
 

@@ -282,7 +282,7 @@ class Engine:
         shares = split_ns(end_ns - start_ns, step.parts)
         for sequence, share in zip(batch.sequences, shares, strict=True):
             sequence.machine_ns += share
-            self._scheduler.shares.charge(sequence.request.tenant, share)
+        self._scheduler.shares.charge_step(batch.sequences, shares)
         self._figures.record(batch, step, start_ns, end_ns)
         return end_ns
 

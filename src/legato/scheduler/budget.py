@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from legato.scheduler import policy
+from legato.scheduler.sequence import Sequence
 
 UNLIMITED = float("inf")
 
@@ -61,6 +62,11 @@ class StepBudget:
             return self.plan.ns_with(rows, past, int(rows == pending))
 
         return policy.largest_chunk(most, min(self._least, most), self.limit_ns, step_ns)
+
+    def cost_ns(self, sequence: Sequence) -> float:
+        """Predicted time that all that `sequence` has to compute would add to the step."""
+        plan = self.plan
+        return plan.ns_with(sequence.num_pending, sequence.num_computed, 1) - plan.ns()
 
     def take(self, rows: int, past: int, outputs: int) -> None:
         """A chunk was given."""

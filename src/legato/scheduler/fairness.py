@@ -49,6 +49,12 @@ class Shares:
         if self.several:
             self._served[tenant] = self.served(tenant) + time_ns / tenant.weight
 
+    def charge_step(self, sequences: List[Sequence], times_ns: List[int]) -> None:
+        """A step has divided its time among `sequences`."""
+        if self.several:
+            for sequence, time_ns in zip(sequences, times_ns, strict=True):
+                self.charge(sequence.request.tenant, time_ns)
+
     def served(self, tenant: Tenant) -> float:
         """What `tenant` has had, in nanoseconds by its weight."""
         return self._served.get(tenant, 0.0)

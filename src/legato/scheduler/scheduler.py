@@ -12,7 +12,6 @@ import logging
 from bisect import insort
 from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Sequence as List
-from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
@@ -218,7 +217,7 @@ class Scheduler:
         ranked = merge(running, waiting, key=_by_rank)
         if not several:
             return ranked
-        return fair_order(ranked, self.shares.served, partial(_cost_ns, budget.plan))
+        return fair_order(ranked, self.shares.served, budget.cost_ns)
 
     def _plan_drafts(self, rows: Rows, decodes: List[Sequence], budget: StepBudget) -> None:
         """Let sequences that decode verify drafts, as far as it pays and nobody has to give way."""
@@ -363,7 +362,7 @@ class Scheduler:
         last, which is computed again for its logits, or the blocks that were kept."""
         if sequence.num_output:
             return None, 0
-        sibling, num_shared = _fork_source(sequence), sequence.num_prompt - 1
+        sibling, num_shared = sequence.fork_source, sequence.num_prompt - 1
         if sibling and sibling.table and self.cache.can_fork(sibling.table, num_shared):
             return sibling.table, num_shared
         kept = self.kept.of(sequence)
@@ -375,7 +374,7 @@ class Scheduler:
 
     def _awaits_sibling(self, sequence: Sequence) -> bool:
         """Whether another sample is computing the prompt that `sequence` would share."""
-        if sequence.num_output or _fork_source(sequence) or self.kept.of(sequence):
+        if sequence.num_output or sequence.fork_source or self.kept.of(sequence):
             return False
         return any(sibling.table is not None for sibling in sequence.siblings)
 
@@ -395,16 +394,3 @@ class Scheduler:
         sequence.num_computed = 0
         sequence.draft = ()
         self.cache.close(table)
-
-
-def _cost_ns(plan: StepPlan, sequence: Sequence) -> float:
-    """Predicted time that what `sequence` has to compute adds to the step."""
-    return plan.ns_with(sequence.num_pending, sequence.num_computed, 1) - plan.ns()
-
-
-def _fork_source(sequence: Sequence) -> Sequence | None:
-    """A running sample of the same request whose prompt is computed."""
-    for sibling in sequence.siblings:
-        if sibling.table is not None and sibling.num_computed >= sibling.num_prompt:
-            return sibling
-    return None

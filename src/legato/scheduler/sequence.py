@@ -97,6 +97,14 @@ class Sequence:
         """Tokens whose keys and values are still to be computed, at least one."""
         return self.num_tokens - self.num_computed
 
+    @property
+    def fork_source(self) -> Sequence | None:
+        """A running sample of the same request whose prompt is computed."""
+        for sibling in self.siblings:
+            if sibling.table is not None and sibling.num_computed >= sibling.num_prompt:
+                return sibling
+        return None
+
     def score(self, time_ns: int) -> None:
         """A token came at `time_ns`: count the deadlines that it met or missed (the
         fluidity-index of Agrawal et al. 2024, arXiv 2407.07000)."""
