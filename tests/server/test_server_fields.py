@@ -138,7 +138,7 @@ def test_unknown_fields_are_all_named(client, path):
     assert answer.status == 400
     assert "'foo'" in answer.error["message"]
     assert "'top_kk'" in answer.error["message"]
-    assert answer.error["code"] == "unknown_field"
+    assert answer.error["code"] == "unknown_parameter"
 
 
 @pytest.mark.parametrize("path", BASES)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from legato.config import EngineConfig
 from legato.errors import FetchError, LegatoError, ModelFormatError
 from legato.server.run import (
     check_tls,
+    fingerprint,
     listen,
     machine_price,
     serve,
@@ -182,3 +184,14 @@ def test_tls_files_that_do_not_fit_are_refused_at_the_start(tmp_path, files):
 def test_a_price_that_is_none_is_refused_at_the_start(price):
     with pytest.raises(LegatoError, match="price"):
         machine_price(ServerSettings(price_per_hour=price))
+
+
+def test_the_fingerprint_changes_with_what_decides_about_tokens(tmp_path):
+    file = tmp_path / "a.gguf"
+    file.write_bytes(b"123")
+    model = SimpleNamespace(path=file)
+    plain = fingerprint(model, EngineConfig())
+    assert plain == fingerprint(model, EngineConfig(max_sequences=3, speculate="suffix"))
+    others = [EngineConfig(precision="exact"), EngineConfig(kv_dtype="f32")]
+    file.write_bytes(b"1234")
+    assert len({plain, *(fingerprint(model, config) for config in [EngineConfig(), *others])}) == 4

@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-import legato
 from legato.core import NOBODY, Request, Tenant
 from legato.server.generation import Generation
 from legato.server.service import Service
-
-FINGERPRINT = f"legato-{legato.__version__}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +41,7 @@ class Identity:
     object: str
     created: int
     model: str
+    fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
         """The start of an answer or a chunk."""
@@ -52,13 +50,13 @@ class Identity:
             "object": self.object,
             "created": self.created,
             "model": self.model,
-            "system_fingerprint": FINGERPRINT,
+            "system_fingerprint": self.fingerprint,
         }
 
 
-def identity(prefix: str, kind: str, model: str) -> Identity:
+def identity(prefix: str, kind: str, model: str, fingerprint: str) -> Identity:
     """A new answer's identity; the id is made here, never taken from the caller."""
-    return Identity(f"{prefix}-{uuid4().hex}", kind, int(time.time()), model)
+    return Identity(f"{prefix}-{uuid4().hex}", kind, int(time.time()), model, fingerprint)
 
 
 def usage(generation: Generation) -> dict[str, Any]:

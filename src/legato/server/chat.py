@@ -19,7 +19,7 @@ async def answer_chat(service: Service, body: ChatRequest, asked: Asked) -> Chat
     request = await chat_request(service, body, use)
     generation = asked.started(service, [request], body.pace_ns)
     kind = "chat.completion.chunk" if body.stream else "chat.completion"
-    named = identity("chatcmpl", kind, asked.model)
+    named = identity("chatcmpl", kind, asked.model, service.fingerprint)
     if not use.functions:
         return ChatShape(body, generation, named)
     prescribed = request.constraint is not None

@@ -20,7 +20,8 @@ class CompletionShape(Shape):
     def __init__(
         self, body: CompletionRequest, generation: Generation, model: str, echoes: list[Echo]
     ) -> None:
-        super().__init__(body, generation, identity("cmpl", "text_completion", model))
+        fingerprint = generation.service.fingerprint
+        super().__init__(body, generation, identity("cmpl", "text_completion", model, fingerprint))
         self._echoes = echoes
 
     def document_choice(self, index: int, choice: Choice) -> dict[str, Any]:

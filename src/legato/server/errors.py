@@ -19,13 +19,8 @@ from legato.errors import (
     OverloadedError,
 )
 
-ErrorType = Literal[
-    "invalid_request_error",
-    "authentication_error",
-    "rate_limit_error",
-    "overloaded_error",
-    "server_error",
-]
+ErrorType = Literal["invalid_request_error", "requests", "tokens", "server_error"]
+"""OpenAI's: the caller's fault, one of its limits reached (429), or the server's own."""
 
 
 class ErrorDetail(BaseModel):
@@ -54,32 +49,25 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: dict[str, str] | None = None,
+        kind: ErrorType | None = None,
     ) -> None:
+        """`kind` is taken from `status` where it is not given."""
         super().__init__(message)
         self.status = status
+        self.kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
         self.param = param
         self.code = code
         self.headers = headers or {}
 
     def body(self) -> dict[str, Any]:
         """The error object."""
-        detail = {"message": str(self), "type": _type_of(self.status)}
+        detail = {"message": str(self), "type": self.kind}
         return {"error": {**detail, "param": self.param, "code": self.code}}
 
     def response(self) -> Response:
         """The error as a whole HTTP response."""
         content = json.dumps(self.body())
         return Response(content, self.status, self.headers, media_type="application/json")
-
-
-def _type_of(status: int) -> ErrorType:
-    if status in (401, 403):
-        return "authentication_error"
-    if status == 429:
-        return "rate_limit_error"
-    if status == 503:
-        return "overloaded_error"
-    return "server_error" if status >= 500 else "invalid_request_error"
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
@@ -92,10 +80,10 @@ def unavailable(message: str, code: str, retry_after: float = 1.0) -> ApiError:
     return ApiError(503, message, code=code, headers=_retry_after(retry_after))
 
 
-def too_many(message: str, retry_after: float) -> ApiError:
+def too_many(message: str, kind: ErrorType, retry_after: float) -> ApiError:
     """This caller has used up what it may: come back in `retry_after` seconds."""
     headers = _retry_after(retry_after)
-    return ApiError(429, message, code="rate_limit_exceeded", headers=headers)
+    return ApiError(429, message, code="rate_limit_exceeded", headers=headers, kind=kind)
 
 
 def _retry_after(seconds: float) -> dict[str, str]:

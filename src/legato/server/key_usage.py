@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from legato.clock import Clock
 from legato.metrics.prometheus import KeyRefusal, ServerMetrics
 from legato.server.calls import Call
-from legato.server.errors import ApiError, too_many
+from legato.server.errors import ApiError, ErrorType, too_many
 from legato.server.keys import ApiKey
 
 NS_PER_MINUTE = 60_000_000_000
@@ -104,4 +104,5 @@ def _limit_reached(reason: KeyRefusal, wait: float) -> ApiError:
         KeyRefusal.REQUESTS: "requests per minute",
         KeyRefusal.TOKENS: "tokens per minute",
     }[reason]
-    return too_many(f"this key has reached its limit of {what}", wait)
+    kind: ErrorType = "tokens" if reason is KeyRefusal.TOKENS else "requests"
+    return too_many(f"this key has reached its limit of {what}", kind, wait)

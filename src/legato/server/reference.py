@@ -13,11 +13,13 @@ from legato.server.protocol import (
     CompletionRequest,
     GenerationRequest,
     Message,
+    StreamOptions,
 )
 from legato.server.response_items import CallItem, CallOutputItem, InputItem
-from legato.server.response_request import ResponseRequest, TextOptions
+from legato.server.response_request import ResponseRequest, ResponseStreamOptions, TextOptions
 from legato.server.strict import Strict
 from legato.server.token_requests import DetokenizeRequest, TokenizeRequest
+from legato.server.tool_request import CalledFunction, ToolCall
 
 INTRODUCTION = """\
 # The HTTP API
@@ -81,6 +83,16 @@ winner's `answer`, the `votes` of the samples that counted (`samples_counted`), 
 is spent ends the question with the best sample that has ended, or the first as far as it has come
 (`finish_reason: "length"`).
 
+A text ends with `finish_reason` `stop` (the end of the sequence, a stop string or token), `length`
+(`max_tokens` or the context) or `tool_calls`; on /v1/responses with `status` `completed` or
+`incomplete`. `usage` counts a prompt once, however many samples it has; a stream of chat or
+completions tells it on a last chunk where `stream_options.include_usage` is true, one of
+/v1/responses on its last event. Equal seeds give equal texts where `system_fingerprint` is equal,
+whatever else runs: it stands for version, weights, arithmetic and kind of CPU.
+
+Errors are `{"error": {"message", "type", "param", "code"}}`, in OpenAI's words where known:
+{errors}
+
 | endpoint | |
 |---|---|
 | `POST /v1/chat/completions` | continue a conversation |
@@ -95,6 +107,23 @@ is spent ends the question with the best sample that has ended, or the first as 
 | `GET /version`, `GET /openapi.json`, `GET /docs` | what runs here |
 """
 
+_ERRORS: dict[tuple[str, str], tuple[str, ...]] = {  # (status, type) → codes
+    ("400", "invalid_request_error"): (
+        *("unknown_parameter", "unsupported_parameter", "missing_required_parameter"),
+        *("invalid_type", "invalid_value", "integer_above_max_value", "decimal_below_min_value"),
+        *("empty_array", "string_above_max_length", "context_length_exceeded", "never_fits"),
+    ),
+    ("401", "invalid_request_error"): ("invalid_api_key",),
+    ("404", "invalid_request_error"): ("model_not_found",),
+    ("408, 413, 415, 431", "invalid_request_error"): (
+        *("timeout", "body_too_large", "media_type", "content_encoding"),
+    ),
+    ("429", "requests or tokens"): ("rate_limit_exceeded",),
+    ("500", "server_error"): ("internal", "generation_failed"),
+    ("503", "server_error"): (
+        *("overloaded", "engine_stopped", "shutting_down", "request_timeout"),
+    ),
+}
 _LIMITS = {
     "minimum": "≥ {}",
     "exclusiveMinimum": "> {}",
@@ -107,25 +136,37 @@ _LIMITS = {
 def api_reference() -> str:
     """The whole document, Markdown."""
     sections = [
-        INTRODUCTION,
+        INTRODUCTION.replace("{errors}", _errors()),
         _section("Fields of every endpoint that generates", CallRequest),
         _section("Fields of `legato`", LegatoOptions),
         _section("Fields of `legato.slo`", Slo),
         _section("Fields of `legato.compute`", ComputeOptions),
         _section("Fields of chat and completions", GenerationRequest, CallRequest),
+        _section("Fields of `stream_options`", StreamOptions),
         _section("Fields of chat only", ChatRequest, GenerationRequest),
         _section("Fields of a chat message", Message),
+        _section("Fields of a call in a chat message", ToolCall),
+        _section("Fields of its function", CalledFunction),
         _section("Fields of completions only", CompletionRequest, GenerationRequest),
         _section("Fields of /v1/responses only", ResponseRequest, CallRequest),
         _section("Fields of an item of its input: a message", InputItem),
         _section("Fields of an item of its input: a call", CallItem),
         _section("Fields of an item of its input: the result of a call", CallOutputItem),
         _section("Fields of its text", TextOptions),
+        _section("Fields of its `stream_options`", ResponseStreamOptions),
         _section("Fields of /v1/embeddings", EmbeddingRequest),
         _section("Fields of /tokenize", TokenizeRequest),
         _section("Fields of /detokenize", DetokenizeRequest),
     ]
     return "\n".join(sections)
+
+
+def _errors() -> str:
+    rows = [
+        f"| {status} | `{kind}` | {', '.join(f'`{code}`' for code in codes)} |"
+        for (status, kind), codes in _ERRORS.items()
+    ]
+    return "\n".join(["", "| status | type | codes |", "|---|---|---|", *rows])
 
 
 def _section(title: str, model: type[Strict], base: type[Strict] = Strict) -> str:

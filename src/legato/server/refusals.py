@@ -37,12 +37,12 @@ def validate(model: type[R], body: dict[str, Any]) -> R:
 
 
 def _refusal(model: type[Strict], error: ValidationError) -> ApiError:
-    details = error.errors(include_url=False, include_context=False, include_input=False)
+    details = error.errors(include_url=False, include_input=False)
     unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
     if unknown:
         return _unknown_fields(model, unknown)
     param = field_path(details[0]["loc"])
-    return bad_request(f"{quote(param)}: {_words(details[0])}", param)
+    return bad_request(f"{quote(param)}: {_words(details[0])}", param, _code(details[0]))
 
 
 def _unknown_fields(model: type[Strict], details: list[ErrorDetails]) -> ApiError:
@@ -50,9 +50,9 @@ def _unknown_fields(model: type[Strict], details: list[ErrorDetails]) -> ApiErro
     param = field_path(first)
     refused = Message.refused if first[0] == "messages" else model.refused
     if first[-1] in refused:
-        return bad_request(f"{quote(param)} is not supported yet", param, "unsupported_field")
+        return bad_request(f"{quote(param)} is not supported yet", param, "unsupported_parameter")
     names = ", ".join(quote(field_path(detail["loc"])) for detail in details[:8])
-    return bad_request(f"unknown fields: {names}", param, "unknown_field")
+    return bad_request(f"unknown fields: {names}", param, "unknown_parameter")
 
 
 def field_path(location: tuple[int | str, ...]) -> str:
@@ -68,6 +68,28 @@ def _words(detail: ErrorDetails) -> str:
     )
 
 
+def _code(detail: ErrorDetails) -> str:
+    """OpenAI's word for what is wrong with a value."""
+    kind = detail["type"]
+    if kind in _BOUNDS:
+        bound, word = _BOUNDS[kind]
+        number = "decimal" if isinstance(detail["ctx"][bound], float) else "integer"
+        return f"{number}_{word}_value"
+    return _CODES.get(kind) or ("invalid_type" if kind.endswith("_type") else "invalid_value")
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "below_min"),
+    "greater_than": ("gt", "below_min"),
+    "less_than_equal": ("le", "above_max"),
+}
+_CODES = {
+    "missing": "missing_required_parameter",
+    "too_short": "empty_array",
+    "too_long": "array_above_max_length",
+    "string_too_long": "string_above_max_length",
+    "string_too_short": "string_below_min_length",
+}
 _WORDS = {
     "missing": "is required",
     "tuple_type": "should be a list",

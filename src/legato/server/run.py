@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+import legato
 from legato.assemble import Assembled, assemble
 from legato.async_engine import AsyncEngine
 from legato.clock import RealClock
@@ -25,6 +28,7 @@ from legato.errors import LegatoError
 from legato.metrics.price import MachinePrice
 from legato.metrics.prometheus import ServerMetrics
 from legato.models.catalogue import CATALOGUE
+from legato.models.model import Model
 from legato.server.app import create_app
 from legato.server.connection import MAX_HEAD, Connection
 from legato.server.engine_source import EngineSource, StepObserver
@@ -71,7 +75,8 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
         watchdog.start()
         try:
             lifecycle = Lifecycle()
-            service = _service(model, assembled, source, engine.max_context, settings)
+            named = fingerprint(assembled.model, config)
+            service = _service(model, assembled, source, named, settings)
             app = create_app(
                 service, settings, lifecycle=lifecycle, metrics=metrics, observers=observers
             )
@@ -151,7 +156,7 @@ def _service(
     model: str | Path,
     assembled: Assembled,
     source: EngineSource,
-    max_context: int,
+    named: str,
     settings: ServerSettings,
 ) -> Service:
     return Service(
@@ -161,10 +166,21 @@ def _service(
         template=assembled.template,
         tools=style_of(assembled.tokenizer.chat_template),
         grammars=GrammarCompiler(assembled.tokenizer),
-        max_context=max_context,
+        max_context=assembled.engine.max_context,
         created=int(time.time()),
         price=machine_price(settings),
+        fingerprint=named,
     )
+
+
+def fingerprint(model: Model, config: EngineConfig) -> str:
+    """Of all that an answer with a seed depends on: the version, the weights' file by its name and
+    size, the arithmetic, and the kind of CPU where that decides about instructions."""
+    path = model.path
+    size = path.stat().st_size if path.is_file() else 0
+    arithmetic = (config.backend, config.simd, config.precision, config.kv_element)
+    parts = (legato.__version__, path.name, size, *arithmetic, platform.machine())
+    return f"legato-{legato.__version__}-{sha256(repr(parts).encode()).hexdigest()[:12]}"
 
 
 def machine_price(settings: ServerSettings) -> MachinePrice | None:

@@ -72,6 +72,7 @@ class Service:
         created: Unix time shown by /v1/models.
         clock: stamps arrivals and deliveries.
         price: what the machine costs; None where answers do not tell their price.
+        fingerprint: equal seeds give equal texts where this is equal.
     """
 
     model: str
@@ -84,3 +85,4 @@ class Service:
     tools: ToolStyle = field(default_factory=ToolStyle)
     clock: Clock = field(default_factory=RealClock)
     price: MachinePrice | None = None
+    fingerprint: str = "legato"
