@@ -33,7 +33,7 @@ def test_totals_of_the_engine_become_counters_of_what_each_step_added():
             deadlines_missed=1,
             fluidity=(1.0, 0.8),
             prediction_error=0.07,
-            speculation=SpeculationFigures().with_draft(4, 1),
+            speculation=SpeculationFigures(1, 4, 1, (1, 1, *[0] * 14), (1, *[0] * 15)),
             **common,
         )
     )
