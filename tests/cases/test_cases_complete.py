@@ -97,7 +97,10 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "server/test_server_connection.py::"
         "test_what_is_not_http_is_refused_in_the_words_of_the_api",
     ),
-    "E5": ("model/test_load.py::test_pickles_are_never_loaded",),
+    "E5": (
+        "model/test_load.py::test_pickles_are_never_loaded",
+        "model/test_load.py::test_code_that_comes_with_a_model_is_never_run",
+    ),
     "E7": (f"{HTTP}::test_a_bad_input_is_refused_and_harms_nobody",),
     "I1": (
         "sim/test_overload.py::test_overload_costs_no_goodput_and_the_admitted_are_on_time",

@@ -294,3 +294,23 @@ def test_i5_after_a_mixed_crowd_everything_is_as_before(world, alone):
     assert world.rest() == before
     assert text_of(ask(world, COMPLETIONS, NEIGHBOUR)) == alone
     check_alive(world)
+
+
+def resident_mib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kib,) = [line.split()[1] for line in lines if line.startswith("VmRSS")]
+    return int(kib) / 1024
+
+
+def test_c4_large_bodies_leave_no_memory_behind(world):
+    def burst() -> None:
+        for path in ALL:
+            for body in (LONG[path], {**GOOD[path], "n_batch": "x" * 1_000_000}):
+                ask(world, path, body)
+                ask(world, path, {**body, "user": ["y"] * 50_000})
+
+    burst()
+    before = resident_mib()
+    for _ in range(3):
+        burst()
+    assert resident_mib() - before < 32

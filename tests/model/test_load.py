@@ -175,6 +175,20 @@ def test_pickles_are_never_loaded(tmp_path):
         load_model(folder / "pytorch_model.bin")
 
 
+def test_code_that_comes_with_a_model_is_never_run(tmp_path, monkeypatch):
+    folder = copy_of("llama", tmp_path)
+    canary = tmp_path / "canary"
+    code = f"import pathlib\npathlib.Path({str(canary)!r}).touch()\n"
+    for name in ("modeling_evil.py", "configuration_evil.py", "__init__.py", "x.py"):
+        (folder / name).write_text(code)
+    monkeypatch.chdir(folder)
+    assert load_model(folder).weights
+    edit_config(folder, auto_map={"AutoModelForCausalLM": "modeling_evil.Evil"})
+    with pytest.raises(ModelFormatError, match="auto_map"):
+        load_model(folder)
+    assert not canary.exists()
+
+
 def test_paths_that_are_no_model_say_what_to_give(tmp_path):
     with pytest.raises(ModelFormatError, match="there is no model"):
         load_model(tmp_path / "none.gguf")
