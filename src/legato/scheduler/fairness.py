@@ -24,6 +24,7 @@ class Shares:
     """
 
     def __init__(self) -> None:
+        self._live: Counter[Tenant] = Counter()
         self._active: frozenset[Tenant] = frozenset()
         self._served: dict[Tenant, float] = {}
 
@@ -31,6 +32,31 @@ class Shares:
     def several(self) -> bool:
         """Whether more than one tenant has work."""
         return len(self._active) > 1
+
+    def enter(self, tenant: Tenant) -> None:
+        """A sequence of `tenant` has come."""
+        self._live[tenant] += 1
+        if self._live[tenant] == 1:
+            self.update(self._live)
+
+    def leave(self, tenant: Tenant) -> None:
+        """A sequence of `tenant` has gone."""
+        self._live -= Counter([tenant])
+        if tenant not in self._live:
+            self.update(self._live)
+
+    def pause(self, tenant: Tenant) -> None:
+        """A sequence of `tenant` has gone and comes again at once."""
+        self._live[tenant] -= 1
+
+    def recount(self, tenants: Iterable[Tenant]) -> None:
+        """Whose sequences there are, whatever was counted before."""
+        self._live = Counter(tenants)
+        self.update(self._live)
+
+    def check(self, tenants: Iterable[Tenant]) -> None:
+        """AssertionError unless these are whose sequences there are."""
+        assert Counter(tenants) == self._live
 
     def update(self, active: Collection[Tenant]) -> None:
         """These tenants have work now."""

@@ -75,7 +75,7 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Let `sequence` wait for its turn."""
         insort(self.waiting, sequence, key=_by_rank)
-        self._count_tenants()
+        self.shares.enter(sequence.request.tenant)
 
     def remove(self, sequence: Sequence) -> None:
         """End `sequence` and free what it holds."""
@@ -85,7 +85,7 @@ class Scheduler:
             self.waiting.remove(sequence)
         else:
             self._stop_running(sequence)
-        self._count_tenants()
+        self.shares.leave(sequence.request.tenant)
 
     def drop(self, sequences: Collection[Sequence]) -> None:
         """End `sequences` whose accounts may be wrong after a fault, and put the cache right."""
@@ -95,7 +95,7 @@ class Scheduler:
             self._forget(sequence)
         self.waiting = [s for s in self.waiting if s not in sequences]
         self.running = [s for s in self.running if s not in sequences]
-        self._count_tenants()
+        self.shares.recount(s.request.tenant for s in (*self.running, *self.waiting))
         self.faults.clear()
         self.kept.forget()
         self.cache.recover([s.table for s in self.running if s.table is not None])
@@ -165,6 +165,7 @@ class Scheduler:
         tables.update(map(id, self.kept.tables))
         assert tables == {id(table) for table in self.cache.open_tables.values()}
         assert all(sequence.table is None for sequence in self.waiting)
+        self.shares.check(s.request.tenant for s in (*self.running, *self.waiting))
 
     def _plan_decodes(self, rows: Rows) -> None:
         block_size = self.cache.block_size
@@ -269,9 +270,6 @@ class Scheduler:
                 return rich
             rivals = [s for s in rivals if s.request.tenant == newcomer.request.tenant]
         return rivals[-1] if rivals and policy.gives_way(rivals[-1], newcomer) else None
-
-    def _count_tenants(self) -> None:
-        self.shares.update({s.request.tenant for s in (*self.running, *self.waiting)})
 
     def _give_chunk(self, sequence: Sequence, rows: Rows, budget: StepBudget) -> None:
         past, pending = sequence.num_computed, sequence.num_pending
@@ -381,6 +379,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         try:
             self._stop_running(sequence)
+            self.shares.pause(sequence.request.tenant)
             self.add(sequence)
             self.num_preemptions += 1
         except Exception as error:
