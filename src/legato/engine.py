@@ -67,14 +67,7 @@ class Engine:
             draw_seed: gives the seed (64 bits) of a request that brings none.
         """
         limit = min(config.max_context or program.max_context, program.max_context)
-        self._cache = KVCache(
-            program.kv,
-            config.num_kv_blocks,
-            # as many again for kept prompts, and one for `logits` and `hidden`
-            num_slots=2 * config.max_sequences + 1,
-            max_tokens=limit,
-            prefix_cache=config.prefix_cache,
-        )
+        self._cache = _new_cache(program, config, limit)
         backend.allocate_kv(config.num_kv_blocks)
         self.vocab_size = program.vocab_size
         self.max_context = limit
@@ -85,14 +78,7 @@ class Engine:
             backend, self._cache.tables, program.kv.block_size, program.vocab_size
         )
         self._times = StepTimes(program, profile, config)
-        self._scheduler = Scheduler(
-            self._cache,
-            self._times.plan,
-            max_batch_tokens=config.max_batch_tokens,
-            max_sequences=config.max_sequences,
-            meet_deadlines=config.scheduling == "deadline",
-            speculator=speculator,
-        )
+        self._scheduler = _new_scheduler(self._cache, self._times, config, speculator)
         self._pool_context = min(limit, self._cache.longest_sequence())
         self._admission = Admission(
             config,
@@ -350,3 +336,28 @@ class Engine:
 
 def _failure(error: Exception) -> str:
     return f"the step that computed this request failed ({type(error).__name__})"
+
+
+def _new_cache(program: Program, config: EngineConfig, limit: int) -> KVCache:
+    """The KV cache of an engine whose sequences have at most `limit` tokens."""
+    return KVCache(
+        program.kv,
+        config.num_kv_blocks,
+        # as many again for kept prompts, and one for `logits` and `hidden`
+        num_slots=2 * config.max_sequences + 1,
+        max_tokens=limit,
+        prefix_cache=config.prefix_cache,
+    )
+
+
+def _new_scheduler(
+    cache: KVCache, times: StepTimes, config: EngineConfig, speculator: Speculator | None
+) -> Scheduler:
+    return Scheduler(
+        cache,
+        times.plan,
+        max_batch_tokens=config.max_batch_tokens,
+        max_sequences=config.max_sequences,
+        meet_deadlines=config.scheduling == "deadline",
+        speculator=speculator,
+    )
