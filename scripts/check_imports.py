@@ -111,8 +111,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "bench": {
         *BASE,
+        "adaptive",
         "assemble",
         "backends",
+        "completion",
+        "constrain",
         "engine",
         "llm",
         "metrics",
