@@ -79,6 +79,7 @@ ALLOWED: dict[str, set[str]] = {
         "speculative",
         "text",
     },
+    "llm_results": {"core", "completion", "tools"},
     "llm": {
         *BASE,
         "adaptive",
@@ -89,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "constrain",
         "engine",
         "kvcache",
+        "llm_results",
         "text",
         "tools",
         "validate",

@@ -14,6 +14,9 @@ from legato.text.prompt import Renderer, follow_up
 from legato.text.tokenizer import Tokenizer
 
 NS_PER_MS = 1_000_000
+LEAST_TEMPERATURE = 1e-5
+"""Below it sampling is greedy."""
+
 Question = tuple[tuple[int, ...], int]
 
 
@@ -35,9 +38,14 @@ def make_compute(
             as text that goes on.
         price_per_hour: of the machine; None where it has none.
 
-    Raises InvalidRequestError for a price in the budget where the machine has none.
+    Raises InvalidRequestError for a price in the budget where the machine has none, and for
+    several samples at temperature 0, which are all the same.
     """
     strategy = settings.make_strategy()
+    if params.temperature < LEAST_TEMPERATURE and strategy.max_samples > 1:
+        raise InvalidRequestError(
+            "temperature is 0, where all samples are the same; compute needs more", "temperature"
+        )
     asks = strategy.needs_self_evaluation
     return AdaptiveCompute(
         strategy=strategy,

@@ -169,6 +169,7 @@ class Turn:
         end: running samples to stop now.
         probes: what to ask about samples.
         outcome: the decision: everything that still runs ends, nothing else of the turn counts.
+        holds: nothing runs, and nothing is drawn until `Engine.resume`.
     """
 
     draw: int = 0
@@ -176,13 +177,14 @@ class Turn:
     end: tuple[int, ...] = ()
     probes: tuple[Probe, ...] = ()
     outcome: Outcome | None = None
+    holds: bool = False
 
 
 class Controller(Protocol):
     """Follows the samples of one request and decides when it has enough.
 
-    While nothing runs and nothing is asked, every turn draws or decides: else nobody would ask
-    for another turn.
+    While nothing runs and nothing is asked, every turn draws, decides or holds: else nobody would
+    ask for another turn.
     """
 
     def take(self, event: TokenEvent) -> None:

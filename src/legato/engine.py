@@ -136,7 +136,7 @@ class Engine:
         Raises what `check` raises, and InvalidRequestError where a live request has this id.
         """
         self.check(request)
-        if request.id in self._live:
+        if request.id in self._live or request.id in self._questions:
             raise InvalidRequestError(f"a live request has the id {request.id!r} already", "id")
         now_ns = self._clock.now_ns()
         samples = self._admission.samples(request, now_ns)
@@ -164,6 +164,10 @@ class Engine:
         for sequence in self._live.of(request_id):
             if index is None or sequence.index == index:
                 self._end(sequence, FinishReason.CANCELLED)
+
+    def resume(self, request_id: str) -> None:
+        """Let a request go on whose controller holds; nothing happens to others."""
+        self._unsent += self._questions.resume(request_id, self._clock.now_ns())
 
     def step(self) -> list[TokenEvent]:
         """One step: schedule → run → commit. The events of all requests that it touched."""

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as List
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from legato.adaptive.settings import ComputeSettings, parse_settings
+from legato.adaptive.shared import SharedSamples
 from legato.assemble import Assembled, assemble
 from legato.backends.base import F32
 from legato.clock import Clock, RealClock
-from legato.completion import SampleText, TextDelta
+from legato.completion import SampleText
+from legato.compute import make_compute
 from legato.config import EngineConfig
 from legato.constrain.compiler import GrammarCompiler
 from legato.constrain.form import OutputForm, from_response_format
-from legato.core import Constraint, FinishReason, Request, SamplingParams, TokenEvent, TokenLogprobs
+from legato.core import Constraint, Request, SamplingParams
 from legato.engine import EngineStats
 from legato.errors import InvalidRequestError, LegatoError
+from legato.llm_results import Encoded, GenerationResult, Job, Solution
 from legato.text.chat_messages import normalised_messages
 from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
-from legato.tools.calls import ToolCall, read_answer
+from legato.tools.calls import read_answer
 from legato.tools.dialect import style_of
 from legato.tools.function import NO_TOOLS, ToolUse
 from legato.tools.grammar import tool_form
@@ -33,47 +37,15 @@ from legato.validate import check_params
 
 Prompt = str | List[int]
 Message = Mapping[str, Any]
+Question = str | List[Message]
+"""A user's text, or a conversation."""
+
+Strategy = ComputeSettings | Mapping[str, Any]
+"""How much compute a question gets: `ComputeSettings`, or some of its fields by name."""
+
 ResponseFormat = OutputForm | Mapping[str, Any] | None
 """What an output must look like: OpenAI's ``response_format`` object, or a form that
 `legato.constrain.form` makes of a regular expression, a list of choices or a grammar."""
-
-
-@dataclass(slots=True)
-class SampleResult:
-    """One sample of a prompt.
-
-    Attributes:
-        token_ids: all tokens, with the one that ended the sequence.
-        logprobs: one entry per token, where they were asked for.
-        token_times_ns: when the step of each token ended.
-        tool_calls: where functions were offered, those that were called.
-    """
-
-    index: int
-    text: str = ""
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] | None = None
-    finish_reason: FinishReason | None = None
-    error: str | None = None
-    token_times_ns: list[int] = field(default_factory=list)
-    tool_calls: list[ToolCall] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class GenerationResult:
-    """What a prompt was continued with; one output per sample.
-
-    Attributes:
-        prompt: the text, or None where token ids were given.
-        cached_tokens: prompt tokens that came from the prefix cache.
-        arrival_ns: when the prompt was handed to the engine; same clock as `token_times_ns`.
-    """
-
-    prompt: str | None
-    prompt_token_ids: list[int]
-    outputs: list[SampleResult]
-    arrival_ns: int
-    cached_tokens: int = 0
 
 
 class LLM:
@@ -105,7 +77,7 @@ class LLM:
         self._grammars = GrammarCompiler(parts.tokenizer)
         self._engine = parts.engine
         self._clock = clock
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._added = 0
         self._closed = False
 
@@ -190,6 +162,71 @@ class LLM:
             self._chat_prompt(messages), params or SamplingParams(), response_format
         )
 
+    def solve(
+        self,
+        question: Question,
+        strategy: Strategy,
+        params: SamplingParams | None = None,
+        *,
+        response_format: ResponseFormat = None,
+        price_per_hour: float | None = None,
+    ) -> Solution:
+        """Answer `question` with as many samples as it needs by `strategy`.
+
+        Args:
+            question: a user's text, or a conversation.
+            strategy: for example {"strategy": "adaptive_consistency", "answer": "last_number"}.
+            params: how samples are drawn; their temperature must be above 0.
+            response_format: what every sample must look like.
+            price_per_hour: of this machine; needed for a budget in money.
+
+        Raises InvalidRequestError, before anything is computed, where the strategy or the
+        question cannot be honoured, and LegatoError where all samples fail.
+        """
+        (solution,) = self.solve_all(
+            [question],
+            strategy,
+            params,
+            response_format=response_format,
+            price_per_hour=price_per_hour,
+        )
+        return solution
+
+    def solve_all(
+        self,
+        questions: List[Question],
+        strategy: Strategy,
+        params: SamplingParams | None = None,
+        *,
+        total_samples: int | None = None,
+        response_format: ResponseFormat = None,
+        price_per_hour: float | None = None,
+    ) -> list[Solution]:
+        """Answer all `questions`, side by side; otherwise like `solve`.
+
+        `total_samples` is a number of samples that they share: most go to the questions whose
+        votes are still open (see `adaptive.sharing`). Each question gets at least one.
+        """
+        settings = strategy if isinstance(strategy, ComputeSettings) else parse_settings(strategy)
+        chosen = params or SamplingParams()
+        prompts = [self._chat_prompt(_as_messages(question)) for question in questions]
+        compute = make_compute(
+            settings,
+            self.tokenizer,
+            chosen,
+            template=self._template,
+            price_per_hour=price_per_hour,
+        )
+        if total_samples is not None:
+            shared = SharedSamples(total_samples, len(questions), compute.strategy)
+            compute = replace(compute, shared=shared)
+        constraint = self._constraint(response_format)
+        requests = [
+            replace(self._request(prompt, chosen, constraint), compute=compute)
+            for prompt in prompts
+        ]
+        return [_solution(result) for result in self._run(requests, prompts, compute.shared)]
+
     def encode_chat(self, messages: List[Message]) -> tuple[int, ...]:
         """The prompt that `chat` gives the model, as token ids."""
         return self._chat_prompt(messages).token_ids
@@ -220,17 +257,30 @@ class LLM:
         self.close()
 
     def _generate(
-        self, prompts: List[_Encoded], params: List[SamplingParams], constraint: Constraint | None
+        self, prompts: List[Encoded], params: List[SamplingParams], constraint: Constraint | None
     ) -> list[GenerationResult]:
         pairs = zip(prompts, params, strict=True)
         requests = [self._request(prompt, chosen, constraint) for prompt, chosen in pairs]
+        return self._run(requests, prompts)
+
+    def _run(
+        self,
+        requests: List[Request],
+        prompts: List[Encoded],
+        shared: SharedSamples | None = None,
+    ) -> list[GenerationResult]:
+        """Finish `requests`; whenever all that runs waits for `shared` samples, some are given."""
         for request in requests:
             self._engine.check(request)
         jobs = [
             self._start(request, prompt) for request, prompt in zip(requests, prompts, strict=True)
         ]
         try:
-            while any(job.unfinished for job in jobs):
+            while waiting := [job for job in jobs if job.unfinished]:
+                if shared is not None and not self._engine.has_work:
+                    shared.give()
+                    for job in waiting:
+                        self._engine.resume(job.request_id)
                 self._step()
         finally:
             for job in jobs:
@@ -238,7 +288,7 @@ class LLM:
         return [job.result for job in jobs]
 
     def _stream(
-        self, prompt: _Encoded, params: SamplingParams, wanted: ResponseFormat
+        self, prompt: Encoded, params: SamplingParams, wanted: ResponseFormat
     ) -> Iterator[str]:
         if params.n != 1:
             raise InvalidRequestError("a stream has one sample; n must be 1", "n")
@@ -246,7 +296,7 @@ class LLM:
         self._engine.check(request)
         return self._pieces(request, prompt)
 
-    def _pieces(self, request: Request, prompt: _Encoded) -> Iterator[str]:
+    def _pieces(self, request: Request, prompt: Encoded) -> Iterator[str]:
         job = self._start(request, prompt)
         given = 0
         output = job.result.outputs[0]
@@ -268,8 +318,8 @@ class LLM:
             if job is not None and job.take(event):
                 self._engine.cancel(event.request_id, event.index)
 
-    def _start(self, request: Request, prompt: _Encoded) -> _Job:
-        job = _Job(request, prompt, self._clock.now_ns(), self._new_text)
+    def _start(self, request: Request, prompt: Encoded) -> Job:
+        job = Job(request, prompt, self._clock.now_ns(), self._new_text)
         self._engine.add(request)
         self._jobs[request.id] = job
         return job
@@ -277,13 +327,13 @@ class LLM:
     def _new_text(self, params: SamplingParams) -> SampleText:
         return SampleText(self.tokenizer, params)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Forget `job`; what still runs of it is cancelled."""
         del self._jobs[job.request_id]
         self._engine.cancel(job.request_id)
 
     def _request(
-        self, prompt: _Encoded, params: SamplingParams, constraint: Constraint | None
+        self, prompt: Encoded, params: SamplingParams, constraint: Constraint | None
     ) -> Request:
         self._added += 1
         check_params(params, self._engine.vocab_size)
@@ -302,70 +352,25 @@ class LLM:
             parser = make_parser(self._tools.dialect, use, prescribed=prescribed)
             output.text, output.tool_calls = read_answer(parser, output.text)
 
-    def _prompt(self, prompt: Prompt) -> _Encoded:
+    def _prompt(self, prompt: Prompt) -> Encoded:
         if isinstance(prompt, str):
-            return _Encoded(*text_prompt(self.tokenizer, prompt, self.max_context))
-        return _Encoded(None, tuple(prompt))
+            return Encoded(*text_prompt(self.tokenizer, prompt, self.max_context))
+        return Encoded(None, tuple(prompt))
 
-    def _chat_prompt(self, messages: List[Message], use: ToolUse = NO_TOOLS) -> _Encoded:
+    def _chat_prompt(self, messages: List[Message], use: ToolUse = NO_TOOLS) -> Encoded:
         shown, tools = shown_tools(self._tools, normalised_messages(messages), use)
-        return _Encoded(
-            *chat_prompt(self.tokenizer, self._template, shown, self.max_context, tools)
-        )
+        return Encoded(*chat_prompt(self.tokenizer, self._template, shown, self.max_context, tools))
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A prompt and its token ids."""
-
-    text: str | None
-    token_ids: tuple[int, ...]
+def _as_messages(question: Question) -> List[Message]:
+    return [{"role": "user", "content": question}] if isinstance(question, str) else question
 
 
-class _Job:
-    """The result of one request in the making."""
-
-    def __init__(
-        self,
-        request: Request,
-        prompt: _Encoded,
-        arrival_ns: int,
-        new_text: Callable[[SamplingParams], SampleText],
-    ) -> None:
-        params = request.params
-        self.request_id = request.id
-        self.unfinished = params.n
-        self._texts = [new_text(params) for _ in range(params.n)]
-        logprobs = params.logprobs is not None
-        self.result = GenerationResult(
-            prompt=prompt.text,
-            prompt_token_ids=list(prompt.token_ids),
-            outputs=[SampleResult(i, logprobs=[] if logprobs else None) for i in range(params.n)],
-            arrival_ns=arrival_ns,
-        )
-
-    def take(self, event: TokenEvent) -> bool:
-        """Add `event`; True where its sample has ended by a stop string, of which the engine
-        does not know."""
-        text, output = self._texts[event.index], self.result.outputs[event.index]
-        if text.finish_reason is not None:
-            return False
-        delta = text.push(event)
-        _add(output, event, delta)
-        self.result.cached_tokens = max(self.result.cached_tokens, event.cached_tokens)
-        self.unfinished -= delta.finish_reason is not None
-        return delta.finish_reason is not None and event.finish_reason is None
-
-
-def _add(output: SampleResult, event: TokenEvent, delta: TextDelta) -> None:
-    output.text += delta.text
-    output.finish_reason = delta.finish_reason
-    output.error = delta.error
-    if event.token_id is not None:
-        output.token_ids.append(event.token_id)
-        output.token_times_ns.append(event.time_ns)
-    if output.logprobs is not None and event.logprobs is not None:
-        output.logprobs.append(event.logprobs)
+def _solution(result: GenerationResult) -> Solution:
+    (winner,) = result.outputs
+    if winner.error is not None or result.outcome is None:
+        raise LegatoError(winner.error or "the question was ended before it was decided")
+    return Solution(winner.text, result.outcome, result)
 
 
 def _as_list(prompts: Prompt | List[Prompt]) -> list[Prompt]:

@@ -143,6 +143,12 @@ class Questions:
                 unjudged.append((request_id, error))
         return outside, unjudged
 
+    def resume(self, request_id: str, now_ns: int) -> list[TokenEvent]:
+        """Let a request that holds go on; what there is to tell of it."""
+        if request_id not in self._open or self._live.of(request_id):
+            return []
+        return self._advance(self._open[request_id], [], now_ns)
+
     def discard(self, request_id: str) -> None:
         """Forget a request that could not be added."""
         self._open.pop(request_id, None)
@@ -175,6 +181,8 @@ class Questions:
                 return _winner_events(question, turn.outcome, self._close(question))
             self._carry_out(question, turn, now_ns)
             if self._live.of(question.request.id):
+                return []
+            if turn.holds:
                 return []
             if not turn.probes:  # those without room are answered already
                 raise RuntimeError("a controller neither draws nor decides")

@@ -13,6 +13,8 @@ from legato.adaptive.outcome import make_outcome
 from legato.adaptive.progress import SampleProgress, Text, Watch
 from legato.adaptive.pruning import Pruning
 from legato.adaptive.samples import Sample
+from legato.adaptive.shared import SharedSamples
+from legato.adaptive.votes import count_votes, top_two
 from legato.adaptive.waves import wave_size
 from legato.core import Outcome, Probe, TokenEvent, Turn
 
@@ -29,6 +31,7 @@ class AdaptiveCompute:
         budget: what it may cost.
         question: tokens that ask for a self-evaluation, after a sample's own; then the token
             whose probability is the score. None where the strategy needs none.
+        shared: samples that several requests divide; None lets each draw what its rule wants.
     """
 
     strategy: Strategy
@@ -37,6 +40,7 @@ class AdaptiveCompute:
     pruning: Pruning | None = None
     budget: Budget = field(default_factory=Budget)
     question: tuple[tuple[int, ...], int] | None = None
+    shared: SharedSamples | None = None
 
     @property
     def needs_logprobs(self) -> bool:
@@ -55,7 +59,7 @@ class AdaptiveCompute:
         return AdaptiveController(self, arrival_ns, max_tokens, free_rows)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class AdaptiveController:
     """A `core.Controller`. Only times in the budget make it depend on anything but the samples:
     they count in order of index, whichever of them ended first.
@@ -106,6 +110,11 @@ class AdaptiveController:
         """Nothing runs: draw what the rule wants, as far as the budget goes, or decide."""
         missing = self.compute.strategy.max_samples - len(self._samples)
         wanted = wave_size(fewest, missing, self.free_rows)
+        shared = self.compute.shared
+        if shared is not None:
+            wanted = shared.take(self, missing)
+            if not wanted and not shared.is_spent:
+                return Turn(end=ends, holds=True)
         wave = self.compute.budget.wave(wanted, self.max_tokens, spent)
         if not wave.count:
             return Turn(outcome=self._best())
@@ -114,6 +123,10 @@ class AdaptiveController:
             text = self.compute.new_text()
             self._samples.append(SampleProgress(len(self._samples), text, self.compute.watch))
         return Turn(draw=wave.count, max_tokens=wave.limit, end=ends)
+
+    def votes(self) -> tuple[int, int]:
+        """Of the first and of the second answer so far."""
+        return top_two(count_votes(self._done))
 
     def _decide(self) -> Outcome | Draw:
         """Judge the samples in order of index, one by one, as far as they are done."""

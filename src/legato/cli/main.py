@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from legato.cli import bench, calibrate, chat, demo, inspect, key, pull, run, serve
+from legato.cli import bench, calibrate, chat, demo, inspect, key, pull, run, serve, solve
 from legato.cli.arguments import repeat_option
 from legato.errors import LegatoError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("chat")(chat.chat)
+app.command("solve")(solve.solve)
 app.command("serve")(serve.serve)
 app.command("key")(key.key)
 app.command("pull")(pull.pull)

@@ -94,7 +94,9 @@ async def _with_compute(
     try:
         return replace(request, compute=await asyncio.to_thread(make))
     except InvalidRequestError as error:
-        raise bad_request(f"legato.{error}", f"legato.{error.param or 'compute'}") from None
+        is_own = (error.param or "").startswith("compute")
+        prefix = "legato." if is_own else ""
+        raise bad_request(f"{prefix}{error}", f"{prefix}{error.param}") from None
 
 
 async def _constraint(
