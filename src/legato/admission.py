@@ -13,7 +13,7 @@ from legato.config import EngineConfig
 from legato.core import Request
 from legato.errors import InvalidRequestError, OverloadedError
 from legato.scheduler.fair_load import fair_view
-from legato.scheduler.forecast import Load, first_token_ns
+from legato.scheduler.forecast import Load, Urgency, first_token_ns
 from legato.scheduler.sequence import Sequence, make_samples
 from legato.step_times import StepTimes
 from legato.validate import check_context, check_request, check_token_ids
@@ -55,6 +55,11 @@ class Admission:
         check_request(request, self._vocab_size)
         check_context(request, self._max_context, self._pool_context)
 
+    def urgency(self, request: Request, now_ns: int) -> Urgency:
+        """Of `request`, if it comes now: its priority, and when its first token is due."""
+        wanted_ns = self._times.ttft_ns(request.objectives, len(request.prompt))
+        return request.priority, now_ns + wanted_ns
+
     def check_load(self, request: Request, load: Load, rows_before: int, now_ns: int) -> None:
         """Raise OverloadedError where the objectives of `request` are out of reach.
 
@@ -69,7 +74,7 @@ class Admission:
             return
         rows, times = len(request.prompt), self._times
         objective_ns = times.ttft_ns(request.objectives, rows)
-        urgency = (request.priority, now_ns + objective_ns)
+        urgency = self.urgency(request, now_ns)
         view = fair_view(load, request.tenant, urgency, rows)
         row_ns = times.row_ns(len(view.running), view.depth, view.tbt_ns)
         expected_ns = first_token_ns(view, urgency, rows, times) + rows_before * row_ns

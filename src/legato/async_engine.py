@@ -20,7 +20,7 @@ from legato.engine import Engine
 from legato.engine import EngineStats as EngineStats
 from legato.engine_jobs import Computed, EngineJobs, Job
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
-from legato.scheduler.fair_load import rows_before
+from legato.scheduler.fair_load import Arrived, rows_before
 from legato.scheduler.fairness import may_queue
 
 RETRY_AFTER_S = 1.0
@@ -92,7 +92,7 @@ class AsyncEngine:
         self._inbox: list[Request | _Cancel] = []
         self._streams: dict[str, _Stream] = {}
         self._leaving: set[str] = set()  # nobody listens, but the engine may still have events
-        self._unseen: list[Request] = []  # came after `_stats` and `_load`
+        self._unseen: list[Arrived] = []  # came after `_stats` and `_load`
         self._jobs = EngineJobs(clock)
         self._closed: str | None = "the engine has not been started"
         self._stopping = False
@@ -185,8 +185,10 @@ class AsyncEngine:
             self._check_open(self._waiting(), request.tenant)
             if request.id in self._streams or request.id in self._leaving:
                 raise InvalidRequestError(f"a live request has the id {request.id!r}", "id")
-            self._engine.check_load(request, self._load, rows_before(self._unseen, request))
-            self._unseen.append(request)
+            urgency = self._engine.urgency(request)
+            before = rows_before(self._unseen, request, urgency)
+            self._engine.check_load(request, self._load, before)
+            self._unseen.append((urgency, request))
             self._streams[request.id] = stream
             self._inbox.append(request)
             self._changed.notify_all()
@@ -194,7 +196,7 @@ class AsyncEngine:
 
     def _waiting(self) -> Counter[Tenant]:
         """Requests of each tenant that wait for their first step."""
-        return Counter(self._load.unstarted) + Counter(r.tenant for r in self._unseen)
+        return Counter(self._load.unstarted) + Counter(r.tenant for _, r in self._unseen)
 
     def _check_open(self, waiting: Counter[Tenant], newcomer: Tenant) -> None:
         """Refuse what comes after the end, and beyond what may wait."""
@@ -212,6 +214,7 @@ class AsyncEngine:
                 return
             del self._streams[request_id]
             self._leaving.add(request_id)
+            self._unseen = [entry for entry in self._unseen if entry[1].id != request_id]
             self._inbox.append(_Cancel(request_id, None))
             self._changed.notify_all()
 
@@ -280,7 +283,8 @@ class AsyncEngine:
         with self._changed:
             # With `_unseen`, so that nobody counts a request twice that was seen or cancelled.
             self._stats, self._load = stats, load
-            self._unseen = [message for message in self._inbox if isinstance(message, Request)]
+            in_inbox = {message.id for message in self._inbox if isinstance(message, Request)}
+            self._unseen = [entry for entry in self._unseen if entry[1].id in in_inbox]
             for event in events:
                 stream = self._streams.get(event.request_id)
                 if stream is None:

@@ -28,7 +28,7 @@ from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.drafts import Speculator
 from legato.scheduler.events import end_event
 from legato.scheduler.forecast import Load as Load
-from legato.scheduler.forecast import OutputLengths
+from legato.scheduler.forecast import OutputLengths, Urgency
 from legato.scheduler.scheduler import Fault, Scheduler
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import EngineStats as EngineStats
@@ -125,6 +125,10 @@ class Engine:
         `add` does not ask for it: who calls the engine decides. Safe in any thread.
         """
         self._admission.check_load(request, load, rows_before, self._clock.now_ns())
+
+    def urgency(self, request: Request) -> Urgency:
+        """Where `request` stands among those that wait, if it comes now. Safe in any thread."""
+        return self._admission.urgency(request, self._clock.now_ns())
 
     def load(self) -> Load:
         """What stands before a newcomer now."""

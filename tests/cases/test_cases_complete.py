@@ -111,6 +111,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "null/test_async_engine.py::test_the_waiting_queue_is_bounded_and_takes_requests_whole",
     ),
     "I4": (
+        f"{SCENARIOS}::test_i4_one_key_with_many_long_requests_does_not_hold_up_another",
         "null/test_fairness.py::"
         "test_a_tenant_with_hundreds_of_long_requests_does_not_starve_another",
     ),

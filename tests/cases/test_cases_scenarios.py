@@ -31,6 +31,7 @@ from cases.world import LIMIT_S, NEIGHBOUR, World, check_alive, check_refused, t
 from legato.server.openapi import BODIES
 from legato.server.run import connections
 from legato.server.settings import ServerSettings
+from server.asgi_client import JSON
 from server.live_server import LiveServer
 
 LIMIT = {CHAT: "max_tokens", COMPLETIONS: "max_tokens", RESPONSES: "max_output_tokens"}
@@ -206,6 +207,37 @@ def test_i2_the_queue_takes_requests_whole_and_refuses_the_rest_with_a_time(path
         world.runner.run(gathered([running]))
         assert sorted(a.status for a in world.runner.run(gathered(waiting))) == [200, 200, 503, 503]
         assert world.rest()[:4] == (0, 0, 0, 0)
+
+
+def with_key(world: World, key: str, body: dict[str, Any]) -> Any:
+    headers = [JSON, (b"authorization", b"Bearer " + key.encode())]
+    return world.client.call("POST", COMPLETIONS, json.dumps(body).encode(), headers)
+
+
+def test_i4_one_key_with_many_long_requests_does_not_hold_up_another():
+    with World(ServerSettings(api_keys=("hog", "small")), max_sequences=4) as world:
+        world.gate.clear()
+        start = world._hold_at = 5
+        long = {"prompt": "x" * 400, "max_tokens": 100, "ignore_eos": True, "seed": 1}
+        loop = world.runner.get_loop()
+        hog = [loop.create_task(with_key(world, "hog", long).run()) for _ in range(40)]
+        world.runner.run(until(lambda: world.backend.runs == start))
+        seen: list[int] = []
+
+        async def short() -> int:
+            answer = await with_key(world, "small", GOOD[COMPLETIONS]).run()
+            seen.append(world.backend.runs)
+            return int(answer.status)
+
+        small = [loop.create_task(short()) for _ in range(3)]
+        world.runner.run(until(lambda: len(world.engine._unseen) >= 3))
+        world._hold_at = 1 << 62
+        world.gate.set()
+        assert world.runner.run(gathered(small)) == [200] * 3
+        assert not any(task.done() for task in hog)
+        statuses = {answer.status for answer in world.runner.run(gathered(hog))}
+        assert statuses == {200}
+        assert max(seen) < start + 100 < world.backend.runs / 5  # all take over a thousand
 
 
 async def until(condition: Callable[[], bool]) -> None:

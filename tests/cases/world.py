@@ -75,13 +75,15 @@ class AsciiTokenizer:
 class World:
     """One server, its loop, and a client. `backend` is what computes the tokens."""
 
-    def __init__(self, *, max_waiting: int = 512, **config: Any) -> None:
+    def __init__(
+        self, settings: ServerSettings | None = None, *, max_waiting: int = 512, **config: Any
+    ) -> None:
         options = {"max_context": CONTEXT, "num_kv_blocks": 600, **config}
         self.sync, self.backend = make_engine(**options)
         self.backend.keep_steps = False
         self.tokenizer = AsciiTokenizer()
         self.engine = AsyncEngine(self.sync, self.sync._clock, max_waiting=max_waiting)
-        self.client = AsgiClient(create_app(self._service(), ServerSettings()))
+        self.client = AsgiClient(create_app(self._service(), settings or ServerSettings()))
         self.gate, self._hold_at = threading.Event(), 1 << 62
         self.backend.fault = self._wait
         self.runner = asyncio.Runner()

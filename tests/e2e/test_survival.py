@@ -33,7 +33,14 @@ BASE: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 2},
     COMPLETIONS: {"prompt": "Hello", "max_tokens": 2},
 }
-NEIGHBOUR = {"prompt": "The sea is", "max_tokens": 8, "temperature": 1.0, "seed": 7}
+PATIENT = {"slo": {"ttft_ms": 600_000}}
+NEIGHBOUR = {
+    "prompt": "The sea is",
+    "max_tokens": 8,
+    "temperature": 1.0,
+    "seed": 7,
+    "legato": PATIENT,
+}
 LEAK = re.compile(r"0x[0-9a-f]{6,}|Traceback|\.py\b|/home/|/usr/|/tmp/|/root/")
 NESTED = '{"a":' * 90 + "1" + "}" * 90
 LIMIT_S = 20

@@ -409,3 +409,31 @@ def test_the_backend_is_called_by_one_thread_only():
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
     assert isinstance(running.backend, FakeBackend)
+
+
+def test_who_leaves_before_the_engine_saw_it_stands_before_nobody():
+    async def main() -> None:
+        with Running() as running:
+            first = running.engine.generate(make_request("first", max_tokens=50))
+            await anext(first)
+            running.gate.clear()
+            running.entered.clear()
+            await asyncio.to_thread(running.entered.wait, LIMIT_S)
+            rows: list[int] = []
+            running.sync.check_load = lambda request, load, before: rows.append(before)
+            others = [
+                asyncio.create_task(collect(running.engine, make_request(name, 30)))
+                for name in ("leaves", "stays", "last")
+            ]
+            await until(lambda: len(rows) == 3)
+            assert rows == [0, 30, 60]
+            others[0].cancel()
+            await asyncio.gather(others[0], return_exceptions=True)
+            newest = asyncio.create_task(collect(running.engine, make_request("newest", 30)))
+            await until(lambda: len(rows) == 4)
+            assert rows[3] == 60
+            running.gate.set()
+            await first.aclose()
+            await asyncio.gather(newest, *others[1:])
+
+    run(main)

@@ -187,9 +187,11 @@ def test_requests_that_were_not_seen_yet_count_by_shares_too():
         return replace(make_request(length=50, priority=priority), tenant=tenant)
 
     unseen = [request(HOG), request(HOG), request(HOG), request(SMALL), request(SMALL, 5)]
-    assert rows_before(unseen, request(SMALL)) == 50 + 100
-    assert rows_before(unseen, request(HOG)) == 150 + 100
-    assert rows_before(unseen[:3], request(HOG, -1)) == 0
+    came = [((each.priority, 10), each) for each in unseen]
+    assert rows_before(came, request(SMALL), (0, 10)) == 50 + 100
+    assert rows_before(came, request(HOG), (0, 10)) == 150 + 100
+    assert rows_before(came[:3], request(HOG, -1), (-1, 10)) == 0
+    assert rows_before(came[:3], request(HOG), (0, 9)) == 0  # due earlier: it overtakes them
 
 
 def simulate(small_at: int, *tenants: Tenant, seconds: float = 60.0):

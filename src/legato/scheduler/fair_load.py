@@ -65,12 +65,16 @@ def _places(
     return own + others[: max(0, load.slots - held - wanted)]
 
 
-def rows_before(unseen: Iterable[Request], newcomer: Request) -> int:
+Arrived = tuple[Urgency, Request]
+"""A request that came lately, and how urgent it is."""
+
+
+def rows_before(unseen: Iterable[Arrived], newcomer: Request, urgency: Urgency) -> int:
     """Prompt tokens of `unseen` requests that are computed before `newcomer`'s: those of its
-    tenant, and of each other tenant no more than its share meanwhile."""
+    tenant that are as urgent, and of each other tenant no more than its share meanwhile."""
     rows: Counter[Tenant] = Counter()
-    for request in unseen:
-        if request.tenant != newcomer.tenant or request.priority <= newcomer.priority:
+    for own_urgency, request in unseen:
+        if request.tenant != newcomer.tenant or own_urgency <= urgency:
             rows[request.tenant] += len(request.prompt)
     own = rows.pop(newcomer.tenant, 0)
     mine = (own + len(newcomer.prompt)) / newcomer.tenant.weight
