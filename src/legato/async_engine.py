@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,14 +49,28 @@ class LiveStats:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """Where the events of one request go. The queue is touched in its own loop only.
+    """Where the events of one request go. All but `unsent` is touched in its own loop only.
 
-    `unsent` counts samples whose last event the engine has not handed over yet.
+    `unsent` counts samples whose last event the engine has not handed over yet. Only one reader
+    waits at a time, so that this does with less than a queue, for every token.
     """
 
     loop: asyncio.AbstractEventLoop
     unsent: int
-    queue: asyncio.Queue[TokenEvent | LegatoError] = field(default_factory=asyncio.Queue)
+    arrived: deque[TokenEvent | LegatoError] = field(default_factory=deque)
+    waiter: asyncio.Future[None] | None = None
+
+    def put(self, event: TokenEvent | LegatoError) -> None:
+        """An event came."""
+        self.arrived.append(event)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Until one is there."""
+        while not self.arrived:
+            self.waiter = self.loop.create_future()
+            await self.waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +135,9 @@ class AsyncEngine:
         unfinished = request.params.n
         try:
             while unfinished:
-                event = await stream.queue.get()
+                if not stream.arrived:
+                    await stream.wait()
+                event = stream.arrived.popleft()
                 if isinstance(event, LegatoError):
                     raise event
                 unfinished -= event.finish_reason is not None
@@ -273,7 +289,7 @@ class AsyncEngine:
         with self._changed:
             stream = self._streams.pop(request_id, None)
         if stream is not None:
-            _call(stream.loop, partial(stream.queue.put_nowait, error))
+            _call(stream.loop, partial(stream.put, error))
 
     def _hand_over(self, events: list[TokenEvent]) -> None:
         """Give a step's events to the loops of their streams, in one call a loop."""
@@ -319,12 +335,12 @@ class AsyncEngine:
             self._jobs.end(EngineStoppedError(reason))
             self._changed.notify_all()
         for stream in streams.values():
-            _call(stream.loop, partial(stream.queue.put_nowait, EngineStoppedError(reason)))
+            _call(stream.loop, partial(stream.put, EngineStoppedError(reason)))
 
 
 def _put(batch: list[tuple[_Stream, TokenEvent]]) -> None:
     for stream, event in batch:
-        stream.queue.put_nowait(event)
+        stream.put(event)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> bool:

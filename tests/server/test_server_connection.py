@@ -158,3 +158,37 @@ def test_https_answers_and_streams():
         assert client.get(f"{url}/health").status_code == 200
         answer = client.post(f"{url}/v1/chat/completions", json=CHAT)
         assert answer.text.endswith("data: [DONE]\n\n")
+
+
+def answer_bytes(server: LiveServer, head: bytes, body: bytes) -> bytes:
+    with connect(server) as client:
+        length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+        client.sendall(head + length + body)
+        return everything(client)
+
+
+def test_the_parts_of_a_stream_are_chunks_of_http_1_1():
+    with served() as server:
+        answer = answer_bytes(server, HEAD, json.dumps(CHAT).encode())
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head.lower()
+    sizes = []
+    while not sizes or sizes[-1]:
+        size, _, rest = rest.partition(b"\r\n")
+        sizes.append(int(size, 16))
+        part, rest = rest[: sizes[-1]], rest[sizes[-1] :]
+        assert rest.startswith(b"\r\n")
+        rest = rest[2:]
+        assert not part or part.endswith(b"\n\n")
+    assert len(sizes) > 3
+    assert rest == b""
+
+
+def test_a_stream_over_http_1_0_is_not_chunked_and_ends_with_the_connection():
+    with served() as server:
+        head = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0")
+        answer = answer_bytes(server, head, json.dumps(CHAT).encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"chunked" not in head.lower()
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")

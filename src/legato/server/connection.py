@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import h11
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from legato.server.errors import ApiError
+from legato.server.respond import SEND_PART
 
 MAX_HEAD = 64 << 10
 """Most bytes of a request's line and headers."""
@@ -31,6 +33,7 @@ class Connection(H11Protocol):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._app, self.app = self.app, self._answer
         self._head_timeout = head_timeout
         self._write_timeout = write_timeout
         self._head_timer = _Timer(self.loop)
@@ -67,6 +70,21 @@ class Connection(H11Protocol):
         """All bytes are out."""
         self._write_timer.stop()
         super().resume_writing()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app, which may send parts of a body past h11."""
+        scope["extensions"] = {SEND_PART: self._send_part}
+        await self._app(scope, receive, send)
+
+    async def _send_part(self, data: bytes) -> None:
+        """What an ASGI message with this part of a body would do, after a head that announced no
+        length. h11 takes longer for a part than all else that a token costs here."""
+        if self.flow.write_paused and not self.cycle.disconnected:
+            await self.flow.drain()
+        if self.cycle.disconnected or not data:
+            return
+        is_chunked = self.conn.their_http_version != b"1.0"
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if is_chunked else data)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or has too large a head."""

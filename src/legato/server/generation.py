@@ -15,9 +15,12 @@ from legato.server.pacer import paced
 from legato.server.service import Service
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Piece:
-    """What one event added to one choice. `first` marks the choice's first piece."""
+    """What one event added to one choice. `first` marks the choice's first piece.
+
+    Nobody changes a piece; it is not frozen because every token makes one.
+    """
 
     choice: int
     text: str
@@ -194,20 +197,19 @@ def _raise_failure(event: TokenEvent) -> None:
 async def _single(
     service: Service, request: Request
 ) -> AsyncGenerator[tuple[int, TokenEvent], None]:
-    async with aclosing(_closable(service.source.generate(request))) as events:
-        async for event in events:
-            yield 0, event
-
-
-async def _closable(events: AsyncIterator[TokenEvent]) -> AsyncGenerator[TokenEvent, None]:
-    """`events` as a generator: closing it closes the source's own, at once."""
+    events = service.source.generate(request)
     try:
         async for event in events:
-            yield event
+            yield 0, event
     finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
+        await _close(events)
+
+
+async def _close(events: AsyncIterator[TokenEvent]) -> None:
+    """Close the source's own generator, at once."""
+    close = getattr(events, "aclose", None)
+    if close is not None:
+        await close()
 
 
 async def _merged(
@@ -218,8 +220,8 @@ async def _merged(
 
     async def pump(which: int, request: Request) -> None:
         try:
-            async with aclosing(_closable(service.source.generate(request))) as events:
-                async for event in events:
+            async with aclosing(_single(service, request)) as events:
+                async for _, event in events:
                     queue.put_nowait((which, event))
             queue.put_nowait(None)
         except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers.models import WordLevel
@@ -13,6 +13,9 @@ from legato.text.folder_vocabulary import read_folder_vocabulary
 from legato.text.gguf_vocabulary import read_gguf_vocabulary
 from legato.text.source import GGUFVocabulary, TokenizerSource
 from legato.text.vocabulary import Vocabulary
+
+KEPT_PIECES = 1 << 14
+"""Tokens whose bytes are kept: those of most texts."""
 
 MAX_SHRINK = 4
 """Normal forms make UTF-8 shorter by at most this factor (mathematical letters to ASCII)."""
@@ -31,6 +34,7 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._encoder = vocabulary.encoder
+        self._piece = lru_cache(KEPT_PIECES)(vocabulary.piece)
         self.vocab_size = len(vocabulary.texts)
         self.bos_id = vocabulary.bos_id
         self.eos_id = vocabulary.eos_id
@@ -79,7 +83,7 @@ class Tokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """The exact bytes a token stands for; a control token gives its literal text."""
         self._check_id(token_id)
-        return self._vocabulary.piece(token_id)
+        return self._piece(token_id)
 
     def token_text(self, token_id: int) -> str:
         """A token as the vocabulary writes it, such as "Ġthe" or "▁the"."""
@@ -105,7 +109,7 @@ class Tokenizer:
 
     @cached_property
     def _longest_piece(self) -> int:
-        return max(len(self.token_bytes(i)) for i in range(self.vocab_size))
+        return max(len(self._vocabulary.piece(i)) for i in range(self.vocab_size))
 
     @cached_property
     def _finder(self) -> RustTokenizer:
