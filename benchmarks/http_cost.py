@@ -76,8 +76,34 @@ def server_of(model: str) -> Iterator[Ask]:
             process.terminate()
 
 
+class Answer(asyncio.Protocol):
+    """What one connection brings, read without parsing more than where it begins and ends."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self.parts: list[bytes] = []
+        self.asked_at = self.first_at = 0.0
+        self.complete = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask."""
+        assert isinstance(transport, asyncio.Transport)
+        self.asked_at = time.perf_counter()
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came."""
+        self.parts.append(data)
+        if not self.first_at and b"data: " in data:
+            self.first_at = time.perf_counter()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server has said all."""
+        self.complete.set_result(b"".join(self.parts))
+
+
 async def stream(port: int, number: int, tokens: int) -> float:
-    """One streamed completion, read without parsing more than where it begins and ends."""
+    """One streamed completion over a connection of its own."""
     fields = {"prompt": prompt_of(number), "max_tokens": tokens, "ignore_eos": True}
     wanted = {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0}
     body = json.dumps({**fields, **wanted}).encode()
@@ -85,18 +111,12 @@ async def stream(port: int, number: int, tokens: int) -> float:
         f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    began = time.perf_counter()
-    writer.write(head.encode() + body)
-    answer, first = b"", 0.0
-    while part := await reader.read(65536):
-        answer += part
-        if not first and b"data: " in answer:
-            first = time.perf_counter() - began
-    writer.close()
-    assert f'"completion_tokens": {tokens}'.encode() in answer, answer[-300:]
-    assert b"[DONE]" in answer
-    return first
+    loop, request = asyncio.get_running_loop(), head.encode() + body
+    _, answer = await loop.create_connection(lambda: Answer(request), "127.0.0.1", port)
+    text = await answer.complete
+    assert f'"completion_tokens": {tokens}'.encode() in text, text[-300:]
+    assert b"[DONE]" in text
+    return answer.first_at - answer.asked_at
 
 
 async def tokens_per_s(ask: Ask, streams: int, tokens: int, start: int) -> float:

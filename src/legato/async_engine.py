@@ -18,6 +18,7 @@ from legato.clock import Clock
 from legato.core import NOBODY, Request, Tenant, TokenEvent
 from legato.engine import Engine
 from legato.engine import EngineStats as EngineStats
+from legato.engine import SpeculationFigures as SpeculationFigures
 from legato.engine_jobs import Computed, EngineJobs, Job
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
 from legato.scheduler.fair_load import Arrived, rows_before

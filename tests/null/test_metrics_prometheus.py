@@ -1,6 +1,9 @@
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from legato.metrics.prometheus import Endpoint, EngineGauges, Outcome, ServerMetrics
+from legato.metrics.tally import Tally
 from legato.metrics.timeline import Timeline
 
 SECOND = 1_000_000_000
@@ -56,3 +59,23 @@ def test_a_sample_without_tokens_has_no_latency():
     metrics = ServerMetrics(EngineGauges)
     metrics.observe_sample(Timeline(0))
     assert samples(metrics)["legato_ttft_seconds_count"] == 0
+
+
+def test_a_tally_is_the_histogram_of_the_library():
+    bounds, values = (0.5, 1, 2.5), (0.1, 0.5, 0.6, 1.0, 2.4, 2.5, 3.0, 100.0)
+    registries = CollectorRegistry(), CollectorRegistry()
+    theirs = Histogram("some_seconds", "What.", buckets=bounds, registry=registries[0])
+    ours = Tally("some_seconds", "What.", bounds, registries[1])
+    for value in values:
+        theirs.observe(value)
+    ours.observe_all(values)
+    expected, found = (generate_latest(registry).decode() for registry in registries)
+    created = [line for line in expected.splitlines() if "_created" not in line]
+    assert found.splitlines() == created
+
+
+def test_a_tally_takes_its_name():
+    registry = CollectorRegistry()
+    Tally("some_seconds", "What.", (1,), registry)
+    with pytest.raises(ValueError, match="Duplicated"):
+        Tally("some_seconds", "What.", (1,), registry)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from legato.metrics import latency
 from legato.metrics.latency import NS_PER_SECOND
 from legato.metrics.steps import StepMetrics
+from legato.metrics.tally import Tally
 from legato.metrics.timeline import Timeline
 
 TTFT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -132,8 +133,7 @@ class ServerMetrics:
         self._output.inc(timeline.output_tokens)
         self._ttft.observe(latency.ttft_ns(timeline) / NS_PER_SECOND)
         self._total.observe(latency.total_ns(timeline) / NS_PER_SECOND)
-        for gap in latency.tbt_ns(timeline):
-            self._tbt.observe(gap / NS_PER_SECOND)
+        self._tbt.observe_all(gap / NS_PER_SECOND for gap in latency.tbt_ns(timeline))
 
     def render(self) -> bytes:
         """The text exposition format, UTF-8."""
@@ -162,8 +162,8 @@ def _key_counters(registry: CollectorRegistry) -> dict[str, Counter]:
 
 def _histogram(
     registry: CollectorRegistry, name: str, what: str, buckets: tuple[float, ...]
-) -> Histogram:
-    return Histogram(f"{name}_seconds", f"{what}, seconds.", buckets=buckets, registry=registry)
+) -> Tally:
+    return Tally(f"{name}_seconds", f"{what}, seconds.", buckets, registry)
 
 
 class _GaugeCollector(Collector):

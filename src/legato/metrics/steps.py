@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from legato.metrics.tally import Tally
 
 NS_PER_SECOND = 1e9
 STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
@@ -13,9 +15,9 @@ SEQUENCE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FLUIDITY_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StepSample:
-    """One step, and what changed with it. Times in ns, rates per second.
+    """One step, and what changed with it. Times in ns, rates per second. Nobody changes it.
 
     Attributes:
         duration_ns, predicted_ns: what it took, and what it should have taken.
@@ -60,14 +62,16 @@ class StepMetrics:
     """Histograms, counters and gauges of one engine."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
-            return Histogram(f"legato_{name}", text, buckets=buckets, registry=registry)
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Tally:
+            return Tally(f"legato_{name}", text, buckets, registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"legato_{name}", text, labels, registry=registry)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"legato_{name}", text, registry=registry)
+        def gauge(name: str, text: str, read: Callable[[StepSample], float]) -> None:
+            """A figure of the last step, read at each scrape."""
+            new = Gauge(f"legato_{name}", text, registry=registry)
+            new.set_function(lambda: 0.0 if self._last is None else read(self._last))
 
         self._step = histogram("engine_step_seconds", "An engine step, seconds.", STEP_BUCKETS)
         self._predicted = histogram(
@@ -88,30 +92,45 @@ class StepMetrics:
         )
         self._flops = counter("engine_flops", "FLOPs computed.")
         self._bytes = counter("engine_bytes", "Bytes of weights, keys and values moved.")
-        self._error = gauge("step_prediction_error", "Running mean of |predicted/measured-1|.")
-        self._factor = gauge("step_prediction_factor", "Correction of predicted step times.")
-        self._mfu = gauge("engine_mfu", "FLOPs of the last step over the machine's peak.")
-        self._mbu = gauge("engine_mbu", "Bytes of the last step over the machine's peak.")
+        self._decode_rows = self._rows.labels("decode")
+        self._last: StepSample | None = None
+        gauge(
+            "step_prediction_error",
+            "Running mean of |predicted/measured-1|.",
+            lambda step: step.error,
+        )
+        gauge(
+            "step_prediction_factor",
+            "Correction of predicted step times.",
+            lambda step: step.factor,
+        )
+        gauge(
+            "engine_mfu",
+            "FLOPs of the last step over the machine's peak.",
+            lambda step: step.share_of(step.flops, step.peak_flops),
+        )
+        gauge(
+            "engine_mbu",
+            "Bytes of the last step over the machine's peak.",
+            lambda step: step.share_of(step.bytes, step.peak_bandwidth),
+        )
 
     def observe(self, step: StepSample) -> None:
         """The engine finished a step."""
         self._step.observe(step.duration_ns / NS_PER_SECOND)
         self._predicted.observe(step.predicted_ns / NS_PER_SECOND)
         self._sequences.observe(step.sequences)
-        self._count(self._rows, decode=step.decode_rows, draft=step.draft_rows)
-        self._count(self._rows, prompt=step.prompt_rows)
+        self._decode_rows.inc(step.decode_rows)
+        self._count(self._rows, draft=step.draft_rows, prompt=step.prompt_rows)
         self._count(self._deadlines, met=step.deadlines_met, missed=step.deadlines_missed)
         computed = step.prompt_tokens - step.cached_tokens
         self._count(self._prompts, cache=step.cached_tokens, computed=computed)
-        self._preemptions.inc(step.preemptions)
+        if step.preemptions:
+            self._preemptions.inc(step.preemptions)
         self._flops.inc(step.flops)
         self._bytes.inc(step.bytes)
-        self._error.set(step.error)
-        self._factor.set(step.factor)
-        self._mfu.set(step.share_of(step.flops, step.peak_flops))
-        self._mbu.set(step.share_of(step.bytes, step.peak_bandwidth))
-        for index in step.fluidity:
-            self._fluidity.observe(index)
+        self._fluidity.observe_all(step.fluidity)
+        self._last = step
         for outcome, counts in (("right", step.drafts_right), ("wrong", step.drafts_wrong)):
             for place, count in enumerate(counts):
                 if count:

@@ -28,7 +28,7 @@ from legato.scheduler.fairness import Shares, fair_order, over_share
 from legato.scheduler.forecast import Load, load_of
 from legato.scheduler.kept_prompts import KeptPrompts
 from legato.scheduler.sequence import Sequence
-from legato.scheduler.stats import SpeculationFigures
+from legato.scheduler.stats import NO_DRAFTS, SpeculationFigures
 
 _log = logging.getLogger(__name__)
 _by_rank = attrgetter("rank")
@@ -142,7 +142,7 @@ class Scheduler:
     @property
     def speculation(self) -> SpeculationFigures:
         """What became of drafts."""
-        return self._speculator.figures if self._speculator else SpeculationFigures()
+        return self._speculator.figures if self._speculator else NO_DRAFTS
 
     def load(self, mean_output: float | None, unstarted: Mapping[Tenant, int]) -> Load:
         """What stands before a newcomer, if outputs have `mean_output` tokens on average and

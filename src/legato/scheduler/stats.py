@@ -64,6 +64,10 @@ class SpeculationFigures:
         )
 
 
+NO_DRAFTS = SpeculationFigures()
+"""Without speculation."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """Figures at one moment between two steps. Times in nanoseconds of the engine's clock.
@@ -120,5 +124,5 @@ class EngineStats:
     prediction_factor: float = 1.0
     peak_flops: float = 0.0
     peak_bandwidth: float = 0.0
-    speculation: SpeculationFigures = SpeculationFigures()
+    speculation: SpeculationFigures = NO_DRAFTS
     draft_steps_ns: int = 0

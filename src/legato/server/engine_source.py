@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import chain
 
-from legato.async_engine import RETRY_AFTER_S, AsyncEngine, EngineStats, LiveStats
+from legato.async_engine import (
+    RETRY_AFTER_S,
+    AsyncEngine,
+    EngineStats,
+    LiveStats,
+    SpeculationFigures,
+)
 from legato.core import Request, Tenant, TokenEvent, TokenLogprobs
 from legato.engine_jobs import Computed, Job
 from legato.errors import CapacityError, OverloadedError
@@ -87,7 +93,7 @@ class StepObserver:
 
 
 def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
-    drafts = now.speculation.since(before.speculation)
+    right, wrong = _drafts(before.speculation, now.speculation)
     return StepSample(
         duration_ns=now.step_duration_ns,
         predicted_ns=now.step_predicted_ns,
@@ -107,8 +113,16 @@ def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
         preemptions=now.preemptions - before.preemptions,
         prompt_tokens=now.prompt_tokens - before.prompt_tokens,
         cached_tokens=now.cached_prompt_tokens - before.cached_prompt_tokens,
-        drafts_right=drafts.right,
-        drafts_wrong=[
-            tried - right for tried, right in zip(drafts.tried, drafts.right, strict=True)
-        ],
+        drafts_right=right,
+        drafts_wrong=wrong,
     )
+
+
+def _drafts(
+    before: SpeculationFigures, now: SpeculationFigures
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Of the drafts since `before`: how many tokens were right, and how many wrong, by place."""
+    if now is before:
+        return (), ()
+    new = now.since(before)
+    return new.right, [tried - right for tried, right in zip(new.tried, new.right, strict=True)]
