@@ -9,7 +9,6 @@ from itertools import accumulate
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 
 class Tally(Collector):
@@ -23,7 +22,7 @@ class Tally(Collector):
         self._name = name
         self._text = text
         self._bounds = tuple(bounds)
-        self._labels = [floatToGoString(bound) for bound in (*bounds, float("inf"))]
+        self._labels = [*(str(float(bound)) for bound in bounds), "+Inf"]
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
         registry.register(self)
