@@ -12,8 +12,8 @@ struct Avx2 : PlainQuantise {
   struct F {  // rows 0..7 and 8..15
     __m256 a, b;
   };
-  static constexpr int kRows = 3;
-  static constexpr bool kWholeTile = false;
+  static constexpr int kRows = 4;
+  static constexpr bool kWholeTile = true;
 
   static F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static F broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -148,55 +148,101 @@ struct Avx2 : PlainQuantise {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
   }
 
+  // sum + the products of Count groups, as many at once as 16 bits hold.
   template <Format Kind, int Count>
   static __m256i dot_columns(__m256i sum, const __m256i* weights, const int8_t* a) {
     constexpr int bits = layout_of(Kind).bits;
-    if constexpr (bits == 8) return dot_bytes<Count>(sum, weights, a);
-    else if constexpr (bits < 6 || Count <= 2) return dot_groups<Count>(sum, weights, a);
-    else return dot_groups<2>(dot_groups<2>(sum, weights, a), weights + 2, a + 8);
+    constexpr int most = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : Count;
+    constexpr int now = Count < most ? Count : most;
+    if constexpr (bits == 8) sum = dot_bytes<now>(sum, weights, a);
+    else sum = dot_groups<now>(sum, weights, a);
+    if constexpr (now == Count) return sum;
+    else return dot_columns<Kind, Count - now>(sum, weights + now, a + 4 * now);
   }
-  // Sixteen columns with their high digits.
-  template <Format Kind, Digits D>
-  static __m256i dot_half(__m256i sum, const __m256i* weights, const int8_t* a,
-                          const int8_t* high) {
+  // The same with their high digits.
+  template <Format Kind, Digits D, int Count>
+  static __m256i dot_digits(__m256i sum, const __m256i* weights, const int8_t* a,
+                            const int8_t* high) {
     if constexpr (D == Digits::High) {
-      const __m256i upper = dot_columns<Kind, 4>(_mm256_setzero_si256(), weights, high);
+      const __m256i upper = dot_columns<Kind, Count>(_mm256_setzero_si256(), weights, high);
       sum = _mm256_add_epi32(sum, _mm256_slli_epi32(upper, kHighBits));
     }
-    return dot_columns<Kind, 4>(sum, weights, a);
+    return dot_columns<Kind, Count>(sum, weights, a);
   }
   template <Format Kind>
-  static __m256i dot_spike(__m256i line, const ActivationBlock& a) {
-    const __m256i sum = dot_columns<Kind, 1>(_mm256_setzero_si256(), &line, a.spike);
-    return _mm256_slli_epi32(sum, kSpikeBits);
-  }
-
-  // Eight rows against a whole block; the halves are scaled apart where a format asks for it.
-  template <Format Kind, Digits D>
-  static __m256 dot_rows(const __m256i* weights, const __m256i* half_scale,
-                         const ActivationBlock& a, const int8_t* high) {
-    constexpr int zero = layout_of(Kind).zero;
-    __m256i first = _mm256_set1_epi32(zero * a.minus_half[0]);
-    __m256i second = _mm256_set1_epi32(zero * a.minus_half[1]);
-    first = dot_half<Kind, D>(first, weights, a.q, high);
-    second = dot_half<Kind, D>(second, weights + 4, a.q + 16, high + 16);
-    __m256i spike = _mm256_setzero_si256();
-    if constexpr (D == Digits::Spike) spike = dot_spike<Kind>(weights[a.group], a);
-    if constexpr (Kind == Format::Q6_K) {
-      first = _mm256_mullo_epi32(first, half_scale[0]);
-      second = _mm256_mullo_epi32(second, half_scale[1]);
-      if constexpr (D == Digits::Spike) {
-        spike = _mm256_mullo_epi32(spike, half_scale[a.group / 4]);
-      }
+  static __m256i dot_spike(const __m256i* line, const ActivationBlock& a) {
+    constexpr int bits = layout_of(Kind).bits;
+    if constexpr (bits < 8) {
+      const __m256i words = _mm256_maddubs_epi16(*line, four_at(a.spike));
+      return _mm256_madd_epi16(words, _mm256_set1_epi16(1 << kSpikeBits));
+    } else {
+      const __m256i sum = dot_columns<Kind, 1>(_mm256_setzero_si256(), line, a.spike);
+      return _mm256_slli_epi32(sum, kSpikeBits);
     }
-    if constexpr (D == Digits::Spike) first = _mm256_add_epi32(first, spike);
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(first, second));
+  }
+  static __m256i splat(int value) { return _mm256_set1_epi32(value); }
+
+  // Eight rows against a whole block.
+  template <Format Kind, Digits D>
+  static __m256i dot_whole(const __m256i* weights, const __m256i* lines, const ActivationBlock& a,
+                           const int8_t* high) {
+    __m256i sum = splat(layout_of(Kind).zero * a.minus);
+    if constexpr (D == Digits::Spike) sum = _mm256_add_epi32(sum, dot_spike<Kind>(lines + a.group, a));
+    return dot_digits<Kind, D, kGroups>(sum, weights, a.q, high);
+  }
+  // The same where columns 0..15 and 16..31 have scales of their own.
+  template <Format Kind, Digits D>
+  static __m256i dot_halves(const __m256i* weights, const __m256i* lines, const __m256i* scale,
+                            const ActivationBlock& a, const int8_t* high) {
+    constexpr int zero = layout_of(Kind).zero, count = kGroups / 2;
+    const __m256i first = dot_digits<Kind, D, count>(splat(zero * a.minus_half[0]), weights, a.q, high);
+    const __m256i second = dot_digits<Kind, D, count>(splat(zero * a.minus_half[1]), weights + count,
+                                                      a.q + 16, high + 16);
+    __m256i sum = _mm256_add_epi32(_mm256_mullo_epi32(first, scale[0]),
+                                   _mm256_mullo_epi32(second, scale[1]));
+    if constexpr (D == Digits::Spike) {
+      const __m256i spike = dot_spike<Kind>(lines + a.group, a);
+      sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(spike, scale[a.group / count]));
+    }
+    return sum;
   }
 
-  template <Format Kind, Digits D>
-  static F dot(const Block<Kind>& block, const ActivationBlock& a, const int8_t* high) {
-    return {dot_rows<Kind, D>(block.line[0], block.half_scale[0], a, high),
-            dot_rows<Kind, D>(block.line[1], block.half_scale[1], a, high)};
+  // Eight rows of the panel, whose lines stay in registers, against R rows of activations.
+  template <Format Kind, Digits D, int R, int Half>
+  static inline __attribute__((always_inline)) void add_half(const Block<Kind>& block,
+                                                             const ActivationTile& tile,
+                                                             int64_t entry, F* sum) {
+    const auto part = [](auto& both) -> auto& {
+      if constexpr (Half == 0) return both.a;
+      else return both.b;
+    };
+    __m256i weights[kGroups];
+    for (int g = 0; g < kGroups; ++g) weights[g] = block.line[Half][g];
+    const __m256 block_scale = part(block.scale);
+#pragma GCC unroll 1
+    for (int r = 0; r < R; ++r) {
+      const ActivationBlock& a = tile.blocks[entry + r];
+      const int8_t* high = tile.high + (entry + r) * kQuantBlock;
+      __m256i dot;
+      if constexpr (Kind == Format::Q6_K) {
+        dot = dot_halves<Kind, D>(weights, block.line[Half], block.half_scale[Half], a, high);
+      } else {
+        dot = dot_whole<Kind, D>(weights, block.line[Half], a, high);
+      }
+      const __m256 scale = _mm256_mul_ps(block_scale, _mm256_set1_ps(a.scale));
+      __m256 value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, part(sum[r]));
+      if constexpr (layout_of(Kind).has_min) {
+        value = _mm256_fmadd_ps(part(block.min), _mm256_set1_ps(a.sum), value);
+      }
+      part(sum[r]) = value;
+    }
+  }
+  template <Format Kind, Digits D, int R>
+  static inline __attribute__((always_inline)) void add_block(const Block<Kind>& block,
+                                                              const ActivationTile& tile,
+                                                              int64_t entry, F* sum) {
+    add_half<Kind, D, R, 0>(block, tile, entry, sum);
+    add_half<Kind, D, R, 1>(block, tile, entry, sum);
   }
 
   template <Format Kind>

@@ -72,7 +72,11 @@ inline __attribute__((always_inline)) void multiply_panel(const LinearCall& call
     const BlockAddress at = block_at<F>(weights, b);
     V::template prefetch<layout_of(F).block_bytes()>(at.quants);
     const auto block = V::template load_block<F, D>(at, decoded);
-    add_block<V, F, D, R>(block, tile, entry, sum);
+    if constexpr (requires { &V::template add_block<F, D, R>; }) {
+      V::template add_block<F, D, R>(block, tile, entry, sum);
+    } else {
+      add_block<V, F, D, R>(block, tile, entry, sum);
+    }
   }
   typename V::F done[R];  // in memory, for a loop that is not unrolled
 #pragma GCC unroll 16

@@ -1,6 +1,6 @@
 // Speed of the linear kernels: GB/s of weights and GMAC/s for every format, m and shape.
 //
-//   linear_bench [threads] [format name or all] [m ...]
+//   linear_bench [threads] [format name or all] [instruction set: 0 portable, 1 avx2, 2 avx512] [m ...]
 //
 // Built as CMakeLists.txt says. Weights are copied until they exceed the caches, so that small m reads
 // memory. Compare only within one run.
@@ -32,8 +32,9 @@ uint8_t* aligned(int64_t bytes) {
 }
 
 struct Bench {
-  Bench(Format format, Shape shape, int64_t m, int thread_count)
-      : weight{format, shape.rows, shape.columns, nullptr},
+  Bench(Simd path, Format format, Shape shape, int64_t m, int thread_count)
+      : simd(path),
+        weight{format, shape.rows, shape.columns, nullptr},
         rows(m),
         threads(thread_count),
         bytes(packed_bytes(format, shape.rows, shape.columns)),
@@ -61,7 +62,7 @@ struct Bench {
   void quantise(Precision wanted) {
     precision = wanted;
     for (int64_t row = 0; row < rows; ++row) {
-      quantise_row(best_simd(), precision, x.data() + row * weight.columns, row, 0, weight.columns,
+      quantise_row(simd, precision, x.data() + row * weight.columns, row, 0, weight.columns,
                    rows, weight.columns, quantised);
     }
   }
@@ -73,7 +74,7 @@ struct Bench {
       one.data = memory + copy * bytes;
       const LinearCall call{&one, quantised, precision,  x.data(),   weight.columns,
                             rows, nullptr,   nullptr,    out.data(), weight.rows};
-      linear(best_simd(), call, panels * thread / threads, panels * (thread + 1) / threads);
+      linear(simd, call, panels * thread / threads, panels * (thread + 1) / threads);
     }
   }
 
@@ -94,6 +95,7 @@ struct Bench {
     return least / static_cast<double>(copies);
   }
 
+  Simd simd;
   PackedWeight weight;
   int64_t rows;
   int threads;
@@ -104,8 +106,8 @@ struct Bench {
   Precision precision = Precision::Balanced;
 };
 
-void measure(Format format, Shape shape, int64_t m, int threads) {
-  Bench bench(format, shape, m, threads);
+void measure(Simd simd, Format format, Shape shape, int64_t m, int threads) {
+  Bench bench(simd, format, shape, m, threads);
   const auto line = [&](const char* name) {
     const double time = bench.best();
     const double macs = static_cast<double>(m * shape.rows * shape.columns);
@@ -131,7 +133,8 @@ int main(int count, char** arguments) {
   const int threads = count > 1 ? std::atoi(arguments[1]) : 1;
   const std::string wanted = count > 2 ? arguments[2] : "all";
   std::vector<int64_t> sizes;
-  for (int i = 3; i < count; ++i) sizes.push_back(std::atoi(arguments[i]));
+  const Simd simd = count > 3 ? Simd(std::atoi(arguments[3])) : best_simd();
+  for (int i = 4; i < count; ++i) sizes.push_back(std::atoi(arguments[i]));
   if (sizes.empty()) sizes = {1, 4, 8, 512};
   for (Format format : kFormats) {
     if (wanted != "all" && wanted != name_of(format)) continue;
@@ -139,7 +142,7 @@ int main(int count, char** arguments) {
     if (is_k_quant(format)) shapes = {{1536, 512}, {512, 1536}};
     for (Shape shape : shapes) {
       for (int64_t m : sizes) {
-        if (m * shape.rows < 20'000'000) measure(format, shape, m, threads);
+        if (m * shape.rows < 20'000'000) measure(simd, format, shape, m, threads);
       }
     }
   }
