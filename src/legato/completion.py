@@ -87,7 +87,7 @@ class SampleText:
         return TextDelta(
             text=text,
             token_ids=() if event.token_id is None else (event.token_id,),
-            logprobs=self._due_logprobs(),
+            logprobs=self._due_logprobs() if self._pending else (),
             finish_reason=self.finish_reason,
             error=event.error,
         )

@@ -163,22 +163,28 @@ class Generation:
             self._unpriced -= 1
         if sample.finished:
             return None
-        _raise_failure(event)
-        self._cached[which] = max(self._cached[which], event.cached_tokens)
-        if self.started_ns is None:
-            self.started_ns = event.started_ns
+        if event.finish_reason is not None:
+            _raise_failure(event)
+        first, sample.started = not sample.started, True
+        if first:
+            self._begin(which, event)
         if event.token_id is not None:
             sample.timeline.stamp(self.service.clock.now_ns())
             sample.steps_ns.append(event.time_ns)
         delta = sample.text.push(event)
-        first, sample.started = not sample.started, True
-        sample.finish_reason = delta.finish_reason
-        if sample.finished:
+        sample.finish_reason = reason = delta.finish_reason
+        if reason is not None:
             self._open -= 1
             self._cancel_rest(which, event)
-        if not (first or delta.text or delta.logprobs or sample.finished):
+        if not (first or delta.text or delta.logprobs or reason is not None):
             return None
-        return Piece(choice, delta.text, delta.logprobs, delta.finish_reason, first)
+        return Piece(choice, delta.text, delta.logprobs, reason, first)
+
+    def _begin(self, which: int, event: TokenEvent) -> None:
+        """The first event of a sample tells what its prompt found."""
+        self._cached[which] = max(self._cached[which], event.cached_tokens)
+        if self.started_ns is None:
+            self.started_ns = event.started_ns
 
     def _cancel_rest(self, which: int, event: TokenEvent) -> None:
         """A stop string ended the text; the engine does not know it. Its siblings run on, or its

@@ -83,7 +83,8 @@ class Shape(ABC):
         """The answer as server-sent events, one chunk of bytes per piece."""
         async with aclosing(self.generation.pieces()) as pieces:
             async for piece in pieces:
-                yield self.chunks_of(piece, self._tail()).encode()
+                tail = "" if piece.finish_reason is None else self._tail()
+                yield self.chunks_of(piece, tail).encode()
         yield self._last() + DONE
 
     def failure(self, error: ApiError) -> bytes:
