@@ -287,12 +287,11 @@ class Engine:
             for event in events
             if event.finish_reason is not None
         ]
-        self._lengths.observe(len(events), len(ended))
-        self._figures.committed(len(events), ended)
         faults = tuple(self._scheduler.faults)
         faulty = {sequence.request.id for sequence, _ in faults}
-        outside, unjudged = self._questions.take(events, now_ns, faulty)
-        self._unsent += outside
+        unjudged = self._questions.take(events, now_ns, faulty, self._unsent)
+        self._lengths.observe(len(events), len(ended))
+        self._figures.committed(len(events), ended)
         for request_id, error in unjudged:
             self._end_question(request_id, FinishReason.ERROR, _failure(error))
         self._fail_faulty(faults)

@@ -119,29 +119,33 @@ class Questions:
         return list(question.samples)
 
     def take(
-        self, events: list[TokenEvent], now_ns: int, faulty: Collection[str]
-    ) -> tuple[list[TokenEvent], list[Unjudged]]:
-        """What of a step's `events` is for the outside, and the requests whose controller failed.
+        self,
+        events: list[TokenEvent],
+        now_ns: int,
+        faulty: Collection[str],
+        outside: list[TokenEvent],
+    ) -> list[Unjudged]:
+        """Put what of a step's `events` is for the outside into `outside`; the requests whose
+        controller failed.
 
         The turns that the events lead to are carried out, but for requests that are `faulty`.
         """
         if not self._open:
-            return events, []
-        outside: list[TokenEvent] = []
+            outside += events
+            return []
+        outside += [event for event in events if event.request_id not in self._open]
         touched: dict[str, list[TokenEvent]] = {}
         for event in events:
-            if event.request_id in self._open:
+            if event.request_id in self._open and event.request_id not in faulty:
                 touched.setdefault(event.request_id, []).append(event)
-            else:
-                outside.append(event)
         unjudged: list[Unjudged] = []
-        for request_id in [name for name in touched if name not in faulty]:
+        for request_id, own in touched.items():
             try:
-                outside += self._advance(self._open[request_id], touched[request_id], now_ns)
+                outside += self._advance(self._open[request_id], own, now_ns)
             except Exception as error:
                 _log.exception("the samples of request %s cannot be judged", request_id)
                 unjudged.append((request_id, error))
-        return outside, unjudged
+        return unjudged
 
     def resume(self, request_id: str, now_ns: int) -> list[TokenEvent]:
         """Let a request that holds go on; what there is to tell of it."""
@@ -177,8 +181,9 @@ class Questions:
         while True:
             turn = question.controller.turn(now_ns, self._machine_ns(question))
             if turn.outcome is not None:
+                events = _winner_events(question, turn.outcome, self._close(question))
                 del self._open[question.request.id]
-                return _winner_events(question, turn.outcome, self._close(question))
+                return events
             self._carry_out(question, turn, now_ns)
             if self._live.of(question.request.id):
                 return []
@@ -259,7 +264,11 @@ class Questions:
         machine_ns = self._machine_ns(question)
         for sequence in self._live.of(question.request.id):
             self._take_out(sequence)
-        self._scheduler.kept.release(question.request.id)
+        try:
+            self._scheduler.kept.release(question.request.id)
+        except Exception:
+            _log.exception("the prompt of request %s could not be freed", question.request.id)
+            self._scheduler.drop([])
         return machine_ns
 
 

@@ -16,7 +16,7 @@ from null.fake_backend import FakeBackend
 ROOT = Path(legato.__file__).parent
 PARTS = (
     *("engine.py", "live_requests.py", "step_times.py", "runner.py", "decode_rows.py"),
-    *("sampling_slots.py", "constraint_masks.py", "scheduler", "kvcache", "cost"),
+    *("sampling_slots.py", "constraint_masks.py", "scheduler", "kvcache", "cost", "questions.py"),
 )
 TRACED = tuple(str(ROOT / part) for part in PARTS)
 TRUSTED = {"drop", "recover", "clear", "_fail", "_fail_faulty"}

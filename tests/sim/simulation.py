@@ -176,6 +176,10 @@ class Simulation:
         self.injector.disarm()
         self._check_failures(events, faulty and self.injector.fired)
         for event in events:
+            if event.outcome is not None:  # all events of a winner come at once
+                self.samples[event.request_id][0].index = event.outcome.winner
+                self._events["decided"] += 1
+        for event in events:
             self._take(event)
         self.engine.check_integrity()
 

@@ -8,6 +8,14 @@ from random import Random
 
 import numpy as np
 
+from adaptive.questions import NUMBERS, Digits
+from legato.adaptive.adaptive_consistency import AdaptiveConsistency
+from legato.adaptive.best_of_n import BestOfN
+from legato.adaptive.budget import Budget
+from legato.adaptive.controller import AdaptiveCompute
+from legato.adaptive.early_stopping import EarlyStopping
+from legato.adaptive.pruning import Pruning
+from legato.adaptive.self_evaluation import SelfEvaluation
 from legato.core import NOBODY, FinishReason, Objectives, Request, Tenant
 from null.fake_backend import BLOCK, EOS, NOTHING, VOCAB, make_request, mix, next_token
 
@@ -79,12 +87,34 @@ def random_request(
         seed=random.getrandbits(64),
         **params,
     )
+    compute = None
+    if chance() < 0.15:
+        compute = random_compute(random, request.params.max_tokens)
+        request = replace(request, params=replace(request.params, n=1))
     deadlines = Objectives(
         ttft_ns=random.choice([None, 1, 50 * NS_PER_MS]),
         tbt_ns=random.choice([None, 1, 2 * NS_PER_MS]),
     )
     tenant = random.choice(TENANTS)
-    return replace(request, constraint=language, objectives=deadlines, tenant=tenant)
+    return replace(
+        request, constraint=language, objectives=deadlines, tenant=tenant, compute=compute
+    )
+
+
+def random_compute(random: Random, max_tokens: int | None) -> AdaptiveCompute:
+    """Any strategy, sometimes with pruning or a budget of tokens."""
+    strategy = random.choice(
+        [BestOfN(3), AdaptiveConsistency(6, 0.9), EarlyStopping(6, 2), SelfEvaluation(4, 0.8)]
+    )
+    asks = strategy.needs_self_evaluation
+    return AdaptiveCompute(
+        strategy=strategy,
+        new_text=Digits,
+        rule=NUMBERS,
+        pruning=Pruning(7, 10.0) if random.random() < 0.3 else None,
+        question=((1, 2, 3), 4) if asks else None,
+        budget=Budget(tokens=4 * (max_tokens or 1)) if random.random() < 0.3 else Budget(),
+    )
 
 
 def patchwork(random: Random, length: int) -> list[int]:
