@@ -51,13 +51,15 @@ class Decided:
     """What a strategy came to at one question.
 
     Attributes:
-        right: whether its answer is the known one.
+        answer: the winner's; None where it has none.
+        right: whether that is the known one.
         samples: that it took.
         tokens: of these samples.
         machine_ns: machine time of these samples when they were drawn.
         confidence: how sure it was, by its own measure; None where it has none.
     """
 
+    answer: str | None
     right: bool
     samples: int
     tokens: int
@@ -104,6 +106,7 @@ def decide(strategy: Strategy, answered: Answered) -> Decided:
     """What `strategy` comes to at a question."""
     outcome = replay(strategy, answered.samples)
     return Decided(
+        answer=outcome.answer,
         right=answered.is_right(outcome.answer),
         samples=outcome.counted,
         tokens=outcome.tokens,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from legato.cli.bench import (
+    adaptive,
     capacity,
     compare,
     cost,
@@ -29,6 +30,7 @@ app.command("capacity")(capacity.bench_capacity)
 app.command("prefill")(prefill.bench_prefill)
 app.command("prefix")(prefix.bench_prefix)
 app.command("speculate")(speculate.bench_speculate)
+app.command("adaptive")(adaptive.bench_adaptive)
 app.command("report")(report.bench_report)
 app.command("compare")(compare.bench_compare)
 app.command("replay")(replay.bench_replay)

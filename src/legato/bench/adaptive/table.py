@@ -1,0 +1,98 @@
+"""A comparison as lines of text, for the terminal and the report alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Document = dict[str, Any]
+COLUMNS = (
+    "strategy",
+    "accuracy, %",
+    "difference, %",
+    "samples",
+    "% of samples",
+    "tokens",
+    "ms",
+)
+
+
+def columns(document: Document) -> tuple[str, ...]:
+    """Heads of the table of strategies."""
+    return (*COLUMNS, "cost of 1,000") if _has_cost(document) else COLUMNS
+
+
+def rows(document: Document) -> list[tuple[str, ...]]:
+    """A line for each strategy: figures a question, with their 95 % intervals."""
+    return [_row(each, _has_cost(document)) for each in document["strategies"]]
+
+
+def set_rows(document: Document) -> list[tuple[str, ...]]:
+    """Accuracy and samples of each strategy in each set, a line for each strategy."""
+    return [
+        (
+            each["name"],
+            *(f"{s['accuracy']:.1%}, {s['samples']:.2f}" for s in each["by_set"].values()),
+        )
+        for each in document["strategies"]
+    ]
+
+
+def set_columns(document: Document) -> tuple[str, ...]:
+    """Heads of the table of sets."""
+    by_set = document["strategies"][0]["by_set"]
+    return ("accuracy, samples", *(f"{name} ({s['questions']})" for name, s in by_set.items()))
+
+
+def calibration_rows(document: Document) -> list[tuple[str, ...]]:
+    """Brier score and expected calibration error of each measure of confidence."""
+    return [
+        (name, f"{judged['brier']:.3f}", f"{judged['ece']:.3f}")
+        for name, judged in document["calibration"].items()
+    ]
+
+
+CALIBRATION_COLUMNS = ("confidence by", "Brier score", "ECE")
+
+
+def notes(document: Document) -> list[str]:
+    """What a reader of the table must know."""
+    lines = [
+        "figures a question, with 95 % intervals; difference of accuracy and share of the samples "
+        f"against {document['strategies'][0]['name']}, question by question",
+        "~: predicted from the machine time of the samples, not run",
+    ]
+    for live in document["live"]:
+        lines.append(
+            f"{live['name']} through the engine: {live['seconds']:.1f} s, "
+            f"{live['samples_drawn']:.2f} samples begun a question; decided as replayed at "
+            f"{live['as_replayed']} of {document['questions']} questions"
+        )
+    if document["interrupted"]:
+        lines.append("interrupted: the figures are of the questions that were finished")
+    return lines
+
+
+def _row(each: Document, has_cost: bool) -> tuple[str, ...]:
+    seconds = each["seconds"]
+    mark = "" if seconds["measured"] else "~"
+    cells = (
+        each["name"],
+        _percent(each["accuracy"], ".1f"),
+        _percent(each["difference"], "+.1f"),
+        f"{each['samples']['value']:.2f}",
+        _percent(each["saving"], ".1f"),
+        f"{each['tokens']['value']:.1f}",
+        f"{mark}{seconds['value'] * 1e3:.0f}",
+    )
+    return (*cells, f"{mark}{each['cost'] * 1000:.4g}") if has_cost else cells
+
+
+def _percent(value: Document, form: str) -> str:
+    low, high = (f"{100 * value[end]:{form}}" for end in ("low", "high"))
+    return f"{100 * value['value']:{form}} [{low}, {high}]"
+
+
+def _has_cost(document: Document) -> bool:
+    strategies: Sequence[Document] = document["strategies"]
+    return strategies[0]["cost"] is not None

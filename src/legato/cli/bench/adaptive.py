@@ -1,0 +1,149 @@
+"""`legato bench adaptive`: what strategies of adaptive compute are worth."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.config import EngineConfig
+
+OnPhase = Callable[[str, int], None]
+WIDTH = 140  # of what is written into a file
+
+
+@expand_dataclasses
+def bench_adaptive(
+    config: EngineConfig,
+    model: ModelOption = DEFAULT,
+    set_name: Annotated[
+        list[str] | None, typer.Option("--set", help="Only these question sets; several values.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Own question sets (JSONL, see docs/adaptive.md) instead.")
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Most questions, of all sets in turn.")
+    ] = None,
+    max_samples: Annotated[int, typer.Option(min=2, max=128, help="Of a question.")] = 16,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of the samples.")] = 0.6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 1,
+    self_evaluation: Annotated[
+        bool,
+        typer.Option("--self-evaluation", help="Also ask the model about every sample (slow)."),
+    ] = False,
+    live: Annotated[
+        bool, typer.Option(help="Also run strategies through the engine, to time them.")
+    ] = True,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0.0, help="Of this machine; adds costs.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the document.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with plots.")] = None,
+) -> None:
+    """Accuracy, samples, tokens and time of every strategy on questions with known answers.
+
+    All samples of each question are drawn once; strategies are compared on the same samples. The
+    last line of output is one JSON document. Ctrl-C gives a report of what there is.
+    """
+    from legato.assemble import assemble
+    from legato.bench.adaptive.asking import Asker
+    from legato.bench.adaptive.question_files import NAMES, built_in_sets, read_sets
+    from legato.bench.adaptive.report import render_report
+    from legato.bench.adaptive.run import Plan, compare_strategies, select_questions
+    from legato.cli.progress import resolve_with_progress
+    from legato.clock import RealClock
+
+    if file is not None and set_name:
+        raise typer.BadParameter("give --set or --file, not both")
+    sets = read_sets(file) if file is not None else built_in_sets(set_name or NAMES)
+    asked = select_questions(sets, questions)
+    plan = Plan(
+        max_samples=max_samples,
+        self_evaluation=self_evaluation,
+        live=live,
+        price_per_hour=price_per_hour,
+    )
+    clock = RealClock()
+    parts = assemble(resolve_with_progress(model), config, clock)
+    try:
+        with shown_progress() as (on_phase, on_done), interruptible() as stopped:
+            asker = Asker(parts, clock, temperature=temperature, seed=seed, stopped=stopped)
+            document = compare_strategies(asker, asked, plan, on_phase, on_done)
+    finally:
+        parts.engine.close()
+    document |= {"model": parts.model.name, "temperature": temperature, "seed": seed}
+    print_document(document)
+    document["config"] = asdict(config)
+    if json_file is not None:
+        json_file.write_text(json.dumps(document), encoding="utf-8")
+    if html is not None:
+        html.write_text(render_report(document), encoding="utf-8")
+    print(json.dumps(document))
+
+
+@contextmanager
+def shown_progress() -> Iterator[tuple[OnPhase, Callable[[], None]]]:
+    """A bar on standard error for each phase: what to call as one begins, and at each question."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    text = TextColumn("{task.description}")
+    console = Console(stderr=True)
+    with Progress(
+        text, BarColumn(), MofNCompleteColumn(), Remaining(), console=console, transient=True
+    ) as bars:
+
+        def on_phase(name: str, count: int) -> None:
+            bars.add_task(name, total=count)
+
+        yield on_phase, lambda: bars.advance(bars.task_ids[-1])
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed, to be asked between steps; the second time it interrupts."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def print_document(document: dict[str, Any]) -> None:
+    """The tables and notes."""
+    from rich.console import Console
+
+    from legato.bench.adaptive import table
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    _print_table(console, table.columns(document), table.rows(document))
+    if len(document["strategies"][0]["by_set"]) > 1:
+        _print_table(console, table.set_columns(document), table.set_rows(document))
+    _print_table(console, table.CALIBRATION_COLUMNS, table.calibration_rows(document))
+    for note in table.notes(document):
+        console.print(note, highlight=False)
+
+
+def _print_table(console: Any, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:  # noqa: ANN401 - rich is imported when used
+    from rich.table import Table
+
+    shown = Table(*heads)
+    for line in lines:
+        shown.add_row(*line)
+    console.print(shown)
