@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,9 +121,10 @@ def test_the_document_says_that_live_runs_decided_as_replayed(asker, sets):
     assert [point["samples"] for point in document["even"]] == list(range(1, 9))
 
 
-def test_a_stopped_run_reports_what_was_finished(parts, sets):
+def test_a_stopped_run_reports_what_was_finished(model, sets):
     done: list[object] = []
     clock = RealClock()
+    parts = assemble.assemble(model, replace(CONFIG, max_sequences=4), clock)
     asker = Asker(parts, clock, temperature=1.0, seed=3, stopped=lambda: len(done) >= 3)
     asked = select_questions(sets, None)
     plan = Plan(max_samples=4)
@@ -131,6 +133,7 @@ def test_a_stopped_run_reports_what_was_finished(parts, sets):
     assert 3 <= document["questions"] < 9
     assert document["live"] == []
     assert parts.engine.stats().used_blocks == 0
+    parts.engine.close()
 
 
 def test_the_first_interrupt_is_noted_and_the_second_interrupts():
