@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 from asgi_client import JSON, AsgiClient
@@ -9,6 +10,7 @@ from fake_source import FakeSource, make_service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from legato.server import refusals
 from legato.server.app import create_app
 from legato.server.body import parse_object
 from legato.server.errors import ApiError
@@ -143,3 +145,15 @@ def test_a_large_body_is_parsed_off_the_event_loop(client, chat_body):
     chat_body["messages"][0]["content"] = "x" * 200_000
     answer = client.post(PATHS[0], chat_body)
     assert answer.error["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_large_body_is_checked_off_the_event_loop_too(client, monkeypatch, size):
+    threads = []
+
+    def check(request):
+        threads.append(threading.get_ident())
+
+    monkeypatch.setattr(refusals, "_CHECKS", (check,))
+    client.post("/tokenize", {"prompt": "x" * size})
+    assert (threads == [threading.get_ident()]) == (size == 10)

@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -192,3 +192,14 @@ def test_a_stream_over_http_1_0_is_not_chunked_and_ends_with_the_connection():
     assert b"chunked" not in head.lower()
     assert body.startswith(b"data: {")
     assert body.endswith(b"data: [DONE]\n\n")
+
+
+def test_many_heads_that_drip_hold_up_nobody():
+    with served(head_timeout=0.3) as server, ExitStack() as stack:
+        dripping = [stack.enter_context(connect(server)) for _ in range(300)]
+        for client in dripping:
+            client.sendall(HEAD)
+        with httpx.Client(timeout=10) as client:
+            url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
+            assert client.post(url, json=CHAT).text.endswith("data: [DONE]\n\n")
+        assert {refusal(everything(client))[0] for client in dripping} == {408}

@@ -318,3 +318,18 @@ def test_a_failure_in_a_stream_reaches_the_client(live, source):
         ))  # fmt: skip
     assert events[-1].type == "response.failed"
     assert "secret" not in events[-1].response.error.message
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_form_and_tools_go_together(client, stream):
+    form = {"type": "json_schema", "name": "n", "schema": {"type": "integer"}}
+    fields = {"text": {"format": form}, "tools": [WEATHER]}
+    if stream:
+        output = events_of(client, **fields)[-1]["response"]["output"]
+    else:
+        output = client.post(PATH, {**BODY, **fields}).json()["output"]
+    for item in output:
+        if item["type"] == "message":
+            assert isinstance(json.loads(item["content"][0]["text"]), int)
+        else:
+            assert json.loads(item["arguments"])["city"] in ("Bonn", "Rome")

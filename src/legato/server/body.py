@@ -7,18 +7,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from legato.server.errors import ApiError, bad_request
 from legato.server.settings import ServerSettings
 
-PARSE_IN_THREAD = 100_000  # bytes; a larger body would stall the other streams
+T = TypeVar("T")
+TAKE_IN_THREAD = 100_000  # bytes; a larger body would stall the other streams
 
 
-async def read_json(request: Request, settings: ServerSettings) -> dict[str, Any]:
-    """The body as a JSON object.
+async def read_json(
+    request: Request, settings: ServerSettings, accept: Callable[[dict[str, Any]], T]
+) -> T:
+    """What `accept` makes of the body, a JSON object. A large body is taken off the event loop.
 
     Raises:
         ApiError: 408, 413 or 415 by the limits; 400 when it is not one well-formed JSON object
@@ -32,9 +35,11 @@ async def read_json(request: Request, settings: ServerSettings) -> dict[str, Any
         raise ApiError(
             408, f"the body did not arrive within {settings.body_timeout:g} s", code="timeout"
         ) from None
-    if len(body) > PARSE_IN_THREAD:
-        return await asyncio.to_thread(parse_object, body, settings.max_json_depth)
-    return parse_object(body, settings.max_json_depth)
+
+    def accepted() -> T:
+        return accept(parse_object(body, settings.max_json_depth))
+
+    return await asyncio.to_thread(accepted) if len(body) > TAKE_IN_THREAD else accepted()
 
 
 def _check_headers(request: Request, max_body: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -21,7 +23,7 @@ from legato.server.extension import machine_cost
 from legato.server.models import chosen_model, served_names
 from legato.server.prepare import prompt_ids
 from legato.server.refusals import validate
-from legato.server.respond import answer_deadline, json_response, until_disconnect
+from legato.server.respond import answer_deadline, until_disconnect
 from legato.server.responses import Embeddings
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
@@ -39,7 +41,7 @@ def embedding_routes(
     async def embeddings(request: Request) -> Response:
         """Vectors for texts."""
         deadline = answer_deadline(settings)
-        body = validate(EmbeddingRequest, await read_json(request, settings))
+        body = await read_json(request, settings, partial(validate, EmbeddingRequest))
         name = chosen_model(body.model, served)
         call = request.scope[CALL]
         call.user, call.model = body.user, service.model
@@ -49,7 +51,8 @@ def embedding_routes(
             call.prompt_tokens = sum(map(len, inputs))
             metrics.count_prompt(call.prompt_tokens, 0)
             asked = Asked(model=name, arrival_ns=service.clock.now_ns(), tenant=call.tenant)
-            return json_response(await _document(service, body, asked, inputs))
+            content = await _document(service, body, asked, inputs)
+            return Response(content, media_type="application/json")
 
         return await until_disconnect(request.receive, answer(), deadline)
 
@@ -71,7 +74,8 @@ def _inputs(service: Service, body: EmbeddingRequest) -> list[tuple[int, ...]]:
 
 async def _document(
     service: Service, body: EmbeddingRequest, asked: Asked, inputs: list[tuple[int, ...]]
-) -> dict[str, Any]:
+) -> str:
+    """The answer as JSON. Each vector is written when it is there: all at once would take long."""
     data, machine_ns = [], 0
     for index, ids in enumerate(inputs):
         try:
@@ -80,12 +84,14 @@ async def _document(
             raise bad_request(str(error), "input", error.code) from None
         machine_ns += scored.machine_ns
         encoded = _encoded(scored.value, body.encoding_format)
-        data.append({"object": "embedding", "index": index, "embedding": encoded})
+        data.append(json.dumps({"object": "embedding", "index": index, "embedding": encoded}))
     tokens = sum(map(len, inputs))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    document = {"object": "list", "data": data, "model": asked.model, "usage": usage}
+    rest: dict[str, Any] = {"object": "list", "model": asked.model, "usage": usage}
     cost = machine_cost(service.price, machine_ns)
-    return document if cost is None else {**document, "legato": {"cost": cost}}
+    if cost is not None:
+        rest["legato"] = {"cost": cost}
+    return f'{json.dumps(rest)[:-1]}, "data": [{", ".join(data)}]}}'
 
 
 def _encoded(vector: F32, encoding: str) -> str | list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from fastapi import APIRouter
@@ -63,7 +64,7 @@ def generation_routes(
 
     async def respond(request: Request, model: type[R], answer: Answer[R]) -> Response:
         arrival_ns, deadline = service.clock.now_ns(), answer_deadline(settings)
-        body = validate(model, await read_json(request, settings))
+        body = await read_json(request, settings, partial(validate, model))
         name = chosen_model(body.model, served)
         call: Call = request.scope[CALL]
         call.user = body.user

@@ -40,8 +40,11 @@ async def chat_request(service: Service, body: ChatRequest, use: ToolUse = NO_TO
 
     Renders and tokenises off the event loop.
     """
-    turns = [turn_of(message) for message in body.messages]
-    prompt = await asyncio.to_thread(chat_ids, service, turns, "messages", use)
+
+    def rendered() -> tuple[int, ...]:
+        return chat_ids(service, list(map(turn_of, body.messages)), "messages", use)
+
+    prompt = await asyncio.to_thread(rendered)
     request = _request(service, body, prompt, "messages", await _constraint(service, body, use))
     return await _with_compute(service, body, request, service.template)
 
@@ -50,10 +53,14 @@ async def response_request(
     service: Service, body: ResponseRequest, use: ToolUse = NO_TOOLS
 ) -> Request:
     """The request that answers `input`, under its instructions."""
-    turns = turns_of(body.input)
-    if body.instructions is not None:
-        turns.insert(0, {"role": "system", "content": body.instructions})
-    prompt = await asyncio.to_thread(chat_ids, service, turns, "input", use)
+
+    def rendered() -> tuple[int, ...]:
+        turns = turns_of(body.input)
+        if body.instructions is not None:
+            turns.insert(0, {"role": "system", "content": body.instructions})
+        return chat_ids(service, turns, "input", use)
+
+    prompt = await asyncio.to_thread(rendered)
     request = _request(service, body, prompt, "input", await _constraint(service, body, use))
     return await _with_compute(service, body, request, service.template)
 

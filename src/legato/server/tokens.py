@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter
@@ -28,7 +29,7 @@ def token_routes(service: Service, settings: ServerSettings) -> APIRouter:
     served = served_names(service, settings)
 
     async def body_of(request: Request, model: type[T]) -> T:
-        body = validate(model, await read_json(request, settings))
+        body = await read_json(request, settings, partial(validate, model))
         chosen_model(body.model, served)
         return body
 
