@@ -61,6 +61,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "server/test_server_guard.py::test_a_key_elsewhere_or_twice_does_not_count",
     ),
     "C10": (
+        "server/test_server_connection.py::test_many_heads_that_drip_hold_up_nobody",
         "server/test_server_connection.py::test_a_head_that_never_ends_is_refused_however_it_drips",
         "server/test_server_body.py::test_a_body_that_does_not_arrive_times_out",
     ),
