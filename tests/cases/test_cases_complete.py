@@ -67,7 +67,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
     ),
     "C11": (
         f"{SCENARIOS}::"
-        "test_c11_a_reader_that_takes_nothing_is_cut_off_and_takes_part_in_no_further_step",
+        "test_c11_a_reader_that_takes_nothing_is_cut_off_and_its_blocks_are_back_in_two_steps",
         "e2e/test_survival.py::test_readers_that_take_nothing_hold_up_nobody",
     ),
     "C13": (
