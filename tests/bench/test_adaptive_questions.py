@@ -111,6 +111,13 @@ def test_a_malformed_file_is_refused_with_line_and_reason(text, teaches):
     assert teaches in str(caught.value)
 
 
+def test_the_example_of_the_documentation_is_a_file():
+    text = (ROOT / "docs/adaptive.md").read_text("utf-8")
+    example = [line.strip() for line in text.splitlines() if line.startswith("    {")]
+    (colours,) = parse_sets("\n".join(example), "docs/adaptive.md")
+    assert len(colours.questions) == 2
+
+
 def test_unknown_sets_and_files_are_refused(tmp_path):
     with pytest.raises(LegatoError, match="there are arithmetic, word_problems"):
         built_in_sets(["trivia"])

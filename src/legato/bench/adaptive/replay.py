@@ -24,6 +24,8 @@ from legato.adaptive.self_consistency import SelfConsistency
 from legato.adaptive.self_evaluation import SelfEvaluation
 from legato.bench.adaptive.questions import Question
 
+SINGLE = "single sample"
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -99,7 +101,7 @@ def contenders(max_samples: int, *, self_evaluation: bool = False) -> list[Conte
 
 
 def _fixed(count: int) -> str:
-    return "single sample" if count == 1 else f"self-consistency, {count}"
+    return SINGLE if count == 1 else f"self-consistency, {count}"
 
 
 def decide(strategy: Strategy, answered: Answered) -> Decided:

@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 
 import legato
+from legato.bench.adaptive.replay import SINGLE
 from legato.bench.adaptive.table import (
     CALIBRATION_COLUMNS,
     Document,
@@ -46,10 +47,14 @@ def render_report(document: Document) -> str:
 
 
 def tradeoff_plot(document: Document) -> Plot:
-    """Accuracy against samples a question, a point for each strategy."""
+    """Accuracy against samples a question: a curve for each strategy over its settings."""
+    families: dict[str, list[Point]] = {}
+    for each in document["strategies"]:
+        point = (each["samples"]["value"], each["accuracy"]["value"])
+        families.setdefault(_family(each["name"]), []).append(point)
     series = [
-        Series(each["name"], [(each["samples"]["value"], each["accuracy"]["value"])], number)
-        for number, each in enumerate(document["strategies"])
+        Series(name, sorted(points), number)
+        for number, (name, points) in enumerate(families.items())
     ]
     return _samples_plot("Accuracy against samples a question, by strategy", series)
 
@@ -71,6 +76,10 @@ def calibration_plot(document: Document) -> Plot:
         series.append(Series(name, points, number))
     unit = Axis("confidence", 0.0, 1.05)
     return Plot("Accuracy against confidence", unit, Axis("share that is right", 0.0, 1.05), series)
+
+
+def _family(name: str) -> str:
+    return "self-consistency" if name == SINGLE else name.partition(",")[0]
 
 
 def _samples_plot(title: str, series: Sequence[Series]) -> Plot:

@@ -17,13 +17,12 @@ from legato.bench.adaptive.figures import (
     strategy_figures,
 )
 from legato.bench.adaptive.questions import QuestionSet
-from legato.bench.adaptive.replay import Answered, Decided, contenders, decide_all
+from legato.bench.adaptive.replay import SINGLE, Answered, Decided, contenders, decide_all
 from legato.bench.adaptive.sharing import even_curve, shared_curve
 from legato.errors import LegatoError
 
 Document = dict[str, Any]
 LIVE = "adaptive consistency, C = 0.95"
-SINGLE = "single sample"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
