@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from legato import assemble
 from legato.adaptive.settings import ComputeSettings
 from legato.bench.adaptive.asking import Asker
+from legato.bench.adaptive.document import Plan
 from legato.bench.adaptive.figures import calibrations, predicted_time, strategy_figures
 from legato.bench.adaptive.question_files import parse_sets
 from legato.bench.adaptive.questions import QuestionSet
 from legato.bench.adaptive.replay import contenders, decide, decide_all
-from legato.bench.adaptive.run import LIVE, Plan, compare_strategies, select_questions
+from legato.bench.adaptive.run import LIVE, compare_strategies, select_questions
 from legato.cli.bench.adaptive import interruptible
 from legato.cli.main import app
 from legato.clock import RealClock
@@ -107,18 +108,30 @@ def test_the_document_says_that_live_runs_decided_as_replayed(asker, sets):
     asked = select_questions(sets, 6)
     plan = Plan(max_samples=8, price_per_hour=2.0)
     document = compare_strategies(asker, asked, plan, lambda name, _: phases.append(name), nothing)
-    assert phases == ["all samples", "single sample", LIVE]
-    assert [live["as_replayed"] for live in document["live"]] == [6, 6]
+    assert phases == ["all samples", "single sample", LIVE, "best of 8, pruned"]
+    assert [live["as_replayed"] for live in document["live"]] == [6, 6, None]
     measured = {f["name"]: f["seconds"]["measured"] for f in document["strategies"]}
     assert [name for name, is_measured in measured.items() if is_measured] == [
         "self-consistency, 8",
         "single sample",
         LIVE,
+        "best of 8, pruned",
     ]
     assert document["strategies"][0]["difference"]["value"] == 0
     assert document["strategies"][0]["saving"]["value"] == 1
     assert document["strategies"][0]["cost"] > 0
     assert [point["samples"] for point in document["even"]] == list(range(1, 9))
+
+
+def test_with_self_evaluation_the_baseline_is_timed_by_a_run_of_its_own(asker, sets):
+    phases: list[str] = []
+    plan = Plan(max_samples=4, self_evaluation=True)
+    asked = select_questions(sets, 3)
+    document = compare_strategies(asker, asked, plan, lambda name, _: phases.append(name), nothing)
+    assert phases[:2] == ["all samples", "self-consistency, 4"]
+    assert document["strategies"][0]["seconds"]["measured"]
+    assert {live["as_replayed"] for live in document["live"]} == {3, None}
+    assert "self-evaluation, 0.5" in [each["name"] for each in document["strategies"]]
 
 
 def test_a_stopped_run_reports_what_was_finished(model, sets):

@@ -23,6 +23,7 @@ from legato.adaptive.samples import Sample
 from legato.adaptive.self_consistency import SelfConsistency
 from legato.adaptive.self_evaluation import SelfEvaluation
 from legato.bench.adaptive.questions import Question
+from legato.core import Outcome
 
 SINGLE = "single sample"
 
@@ -106,7 +107,11 @@ def _fixed(count: int) -> str:
 
 def decide(strategy: Strategy, answered: Answered) -> Decided:
     """What `strategy` comes to at a question."""
-    outcome = replay(strategy, answered.samples)
+    return from_outcome(answered, replay(strategy, answered.samples))
+
+
+def from_outcome(answered: Answered, outcome: Outcome) -> Decided:
+    """What `outcome` is worth at a question."""
     return Decided(
         answer=outcome.answer,
         right=answered.is_right(outcome.answer),

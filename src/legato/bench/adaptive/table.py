@@ -62,15 +62,18 @@ def notes(document: Document) -> list[str]:
         f"against {document['strategies'][0]['name']}, question by question",
         "~: predicted from the machine time of the samples, not run",
     ]
-    for live in document["live"]:
-        lines.append(
-            f"{live['name']} through the engine: {live['seconds']:.1f} s, "
-            f"{live['samples_drawn']:.2f} samples begun a question; decided as replayed at "
-            f"{live['as_replayed']} of {document['questions']} questions"
-        )
+    lines += [_live_note(live, document["questions"]) for live in document["live"]]
     if document["interrupted"]:
         lines.append("interrupted: the figures are of the questions that were finished")
     return lines
+
+
+def _live_note(live: Document, questions: int) -> str:
+    text = f"{live['name']} through the engine: {live['seconds']:.1f} s, a question "
+    text += f"{live['samples_begun']:.2f} samples begun, {live['samples_pruned']:.2f} pruned"
+    if live["as_replayed"] is None:
+        return text
+    return f"{text}; decided as replayed at {live['as_replayed']} of {questions} questions"
 
 
 def _row(each: Document, has_cost: bool) -> tuple[str, ...]:

@@ -56,9 +56,10 @@ def bench_adaptive(
     """
     from legato.assemble import assemble
     from legato.bench.adaptive.asking import Asker
+    from legato.bench.adaptive.document import Plan
     from legato.bench.adaptive.question_files import NAMES, built_in_sets, read_sets
     from legato.bench.adaptive.report import render_report
-    from legato.bench.adaptive.run import Plan, compare_strategies, select_questions
+    from legato.bench.adaptive.run import compare_strategies, select_questions
     from legato.cli.progress import resolve_with_progress
     from legato.clock import RealClock
 
