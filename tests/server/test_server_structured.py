@@ -223,3 +223,15 @@ def test_many_unique_schemas_are_served(client):
         schema = {"const": f"unique {i}"}
         answer = client.post(COMPLETIONS, {**BASES[COMPLETIONS], "guided_json": schema})
         Draft202012Validator(schema).validate(json.loads(texts(answer)[0]))
+
+
+@pytest.mark.parametrize("path", BASES)
+def test_log_probabilities_are_those_of_the_prescribed_text(client, path):
+    asked = {"logprobs": True} if "chat" in path else {"logprobs": 0}
+    form = {"response_format": named(SCHEMA)}
+    answer = client.post(path, {**BASES[path], "n": 2, **asked, **form})
+    for choice, text in zip(answer.json()["choices"], texts(answer), strict=True):
+        logprobs = choice["logprobs"]
+        tokens = logprobs.get("tokens") or [entry["token"] for entry in logprobs["content"]]
+        assert "".join(tokens) == text
+        assert json.loads(text) is not None

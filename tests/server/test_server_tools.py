@@ -307,3 +307,24 @@ def test_the_openai_client_streams_tools(api):
     assert final.finish_reason == "tool_calls"
     (called,) = final.message.tool_calls
     assert isinstance(called.function.parsed_arguments, Weather)
+
+
+@pytest.mark.parametrize("logprobs", [False, True])
+def test_a_stream_of_several_samples_that_call_ends_with_the_usage_of_all(client, logprobs):
+    fields = {"n": 2, "tool_choice": "required", "parallel_tool_calls": False, "seed": 1}
+    whole = client.post(CHAT, {**BODY, **fields, "logprobs": logprobs}).json()
+    body = {**BODY, **fields, "logprobs": logprobs, "stream": True}
+    chunks = client.post(CHAT, {**body, "stream_options": {"include_usage": True}}).events()[:-1]
+    assert all(chunk["usage"] is None for chunk in chunks[:-1])
+    assert (chunks[-1]["choices"], chunks[-1]["usage"]) == ([], whole["usage"])
+    ends = [c["choices"][0] for c in chunks[:-1] if c["choices"][0]["finish_reason"]]
+    reasons = {end["index"]: end["finish_reason"] for end in ends}
+    assert reasons == {0: "tool_calls", 1: "tool_calls"}
+    for index, choice in enumerate(whole["choices"]):
+        own = [c["choices"][0] for c in chunks[:-1] if c["choices"][0]["index"] == index]
+        calls = [call for c in own for call in c["delta"].get("tool_calls", ())]
+        arguments = "".join(call["function"]["arguments"] for call in calls)
+        assert arguments == choice["message"]["tool_calls"][0]["function"]["arguments"]
+        entries = [e for c in own for e in (c["logprobs"] or {}).get("content", ())]
+        assert len(entries) == len((choice["logprobs"] or {"content": ()})["content"])
+        assert bool(entries) == logprobs
