@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -55,46 +56,62 @@ class Form(Protocol):
 Answer = Callable[[Service, R, Asked], Awaitable[Form]]
 
 
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """The one path from a request to its answer."""
+
+    service: Service
+    settings: ServerSettings
+    metrics: ServerMetrics
+
+    async def respond(self, request: Request, model: type[R], answer: Answer[R]) -> Response:
+        """What `answer` makes of a body that is a `model`; nothing where the client has gone."""
+        asked_ns, deadline = self.service.clock.now_ns(), answer_deadline(self.settings)
+        body = await read_json(request, self.settings, partial(validate, model))
+        call: Call = request.scope[CALL]
+        call.user = body.user
+        name = chosen_model(body.model, served_names(self.service, self.settings))
+        asked = Asked(model=name, arrival_ns=asked_ns, tenant=call.tenant)
+
+        async def start() -> Response:
+            return await self._answered(
+                await answer(self.service, body, asked), body, call, deadline
+            )
+
+        return await until_disconnect(request.receive, start(), deadline)
+
+    async def _answered(
+        self, form: Form, body: CallRequest, call: Call, deadline: float | None
+    ) -> Response:
+        if self.settings.log_prompts:
+            call.prompt = form.generation.prompt_text
+        recorder = Recorder(form.generation, self.metrics, call)
+        if body.stream:
+            return await _stream(form, recorder, deadline)
+        return await _document(form, recorder)
+
+
 def generation_routes(
     service: Service, settings: ServerSettings, metrics: ServerMetrics
 ) -> APIRouter:
     """/v1/chat/completions, /v1/completions and /v1/responses."""
     router = APIRouter()
-    served = served_names(service, settings)
-
-    async def respond(request: Request, model: type[R], answer: Answer[R]) -> Response:
-        arrival_ns, deadline = service.clock.now_ns(), answer_deadline(settings)
-        body = await read_json(request, settings, partial(validate, model))
-        name = chosen_model(body.model, served)
-        call: Call = request.scope[CALL]
-        call.user = body.user
-        asked = Asked(model=name, arrival_ns=arrival_ns, tenant=call.tenant)
-
-        async def start() -> Response:
-            form = await answer(service, body, asked)
-            if settings.log_prompts:
-                call.prompt = form.generation.prompt_text
-            recorder = Recorder(form.generation, metrics, call)
-            if body.stream:
-                return await _stream(form, recorder, deadline)
-            return await _document(form, recorder)
-
-        return await until_disconnect(request.receive, start(), deadline)
+    responder = Responder(service, settings, metrics)
 
     @router.post("/v1/chat/completions", response_model=ChatCompletion)
     async def chat(request: Request) -> Response:
         """Continue a conversation."""
-        return await respond(request, ChatRequest, answer_chat)
+        return await responder.respond(request, ChatRequest, answer_chat)
 
     @router.post("/v1/completions", response_model=Completion)
     async def completions(request: Request) -> Response:
         """Continue a text, or several."""
-        return await respond(request, CompletionRequest, answer_completion)
+        return await responder.respond(request, CompletionRequest, answer_completion)
 
     @router.post("/v1/responses", response_model=ResponseDocument)
     async def responses(request: Request) -> Response:
         """Answer an input."""
-        return await respond(request, ResponseRequest, answer_response)
+        return await responder.respond(request, ResponseRequest, answer_response)
 
     return router
 
