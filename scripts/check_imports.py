@@ -48,7 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     "admission": {*BASE, "backends", "scheduler", "step_times", "validate"},
     "figures": {*BASE, "scheduler", "step_times"},
     "live_requests": {*BASE, "scheduler"},
-    "questions": {*BASE, "live_requests", "scheduler"},
+    "probes": {*BASE, "scheduler"},
+    "questions": {*BASE, "live_requests", "probes", "scheduler"},
     "scoring": {*BASE, "backends", "kvcache"},
     "engine": {
         *BASE,

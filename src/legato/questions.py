@@ -7,11 +7,8 @@ out. To the outside such a request has one sample, the winner, whose events come
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-import numpy.typing as npt
 
 from legato.core import (
     Controller,
@@ -19,42 +16,17 @@ from legato.core import (
     Outcome,
     Probe,
     Request,
-    SamplingParams,
     TokenEvent,
     Turn,
 )
 from legato.live_requests import LiveRequests
+from legato.probes import probe_sequence
 from legato.scheduler.events import end_event
 from legato.scheduler.scheduler import Scheduler
-from legato.scheduler.sequence import Sequence, another_sample, make_samples
-
-FIRST_PROBE = 1 << 16
-"""Index of the first probe of a request: larger than that of any sample."""
+from legato.scheduler.sequence import Sequence, another_sample
 
 Unjudged = tuple[str, Exception]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class OnlyToken:
-    """A constraint under which one token is chosen, whose log-probability is wanted."""
-
-    token: int
-
-    def start(self) -> OnlyToken:
-        """It has no state."""
-        return self
-
-    def fill_mask(self, mask: npt.NDArray[np.uint32]) -> None:
-        """Allow the token."""
-        mask[:] = 0
-        mask[self.token // 32] = 1 << self.token % 32
-
-    def accept(self, token: int) -> None:
-        """Nothing comes after it."""
-
-    def rollback(self, count: int) -> None:
-        """Nothing was accepted."""
 
 
 @dataclass(slots=True)
@@ -122,7 +94,7 @@ class Questions:
         self,
         events: list[TokenEvent],
         now_ns: int,
-        faulty: Collection[str],
+        faulty: Set[str],
         outside: list[TokenEvent],
     ) -> list[Unjudged]:
         """Put what of a step's `events` is for the outside into `outside`; the requests whose
@@ -134,12 +106,8 @@ class Questions:
             outside += events
             return []
         outside += [event for event in events if event.request_id not in self._open]
-        touched: dict[str, list[TokenEvent]] = {}
-        for event in events:
-            if event.request_id in self._open and event.request_id not in faulty:
-                touched.setdefault(event.request_id, []).append(event)
         unjudged: list[Unjudged] = []
-        for request_id, own in touched.items():
+        for request_id, own in _by_request(events, self._open.keys() - faulty).items():
             try:
                 outside += self._advance(self._open[request_id], own, now_ns)
             except Exception as error:
@@ -213,34 +181,13 @@ class Questions:
         question.controller.take(event)
 
     def _ask(self, question: _Question, probe: Probe, now_ns: int) -> None:
-        """Let a sequence of one token answer `probe`; its blocks are found as any prefix is."""
+        """Let a sequence answer `probe`, if there can ever be room for it."""
         sample = question.samples[probe.sample]
-        length = sample.num_prompt + probe.num_output
-        prompt = (*sample.tokens[:length].tolist(), *probe.suffix)
-        if len(prompt) >= self._longest:
+        length = sample.num_prompt + probe.num_output + len(probe.suffix)
+        if length >= self._longest:
             question.controller.probed(probe, None)
             return
-        params = SamplingParams(temperature=0.0, max_tokens=1, logprobs=0)
-        request = replace(
-            question.request,
-            prompt=prompt,
-            params=params,
-            constraint=OnlyToken(probe.token),
-            compute=None,
-            draft_tokens=0,
-        )
-        (sequence,) = make_samples(
-            request,
-            arrival=sample.rank[2],
-            seed=0,
-            due_ns=now_ns,
-            tbt_ns=sample.tbt_ns,
-            length_limit=len(prompt) + 1,
-            stop_ids=frozenset(),
-        )
-        sequence.index = FIRST_PROBE + question.num_probes
-        sequence.rank = (*sample.rank[:3], sequence.index)
-        sequence.started_ns = sample.started_ns
+        sequence = probe_sequence(sample, probe, question.num_probes, now_ns)
         question.num_probes += 1
         question.probes[sequence.index] = probe
         self._admit(sequence)
@@ -270,6 +217,15 @@ class Questions:
             _log.exception("the prompt of request %s could not be freed", question.request.id)
             self._scheduler.drop([])
         return machine_ns
+
+
+def _by_request(events: list[TokenEvent], ids: Set[str]) -> dict[str, list[TokenEvent]]:
+    """The events of each request in `ids`."""
+    groups: dict[str, list[TokenEvent]] = {}
+    for event in events:
+        if event.request_id in ids:
+            groups.setdefault(event.request_id, []).append(event)
+    return groups
 
 
 def _draw(question: _Question, turn: Turn, due_ns: int) -> Sequence:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +17,8 @@ from legato.config import EngineConfig
 from legato.constrain.form import choice
 from legato.errors import InvalidRequestError
 from legato.models.model import Model
+from legato.text.chat import chat_template_of
+from legato.text.prompt import follow_up
 from legato.text.source import GGUFVocabulary
 from model.tiny import tiny_model
 from text.tiny_tokenizers import byte_bpe_metadata
@@ -95,6 +98,21 @@ def test_wrong_settings_are_refused_before_anything_is_computed(llm, strategy, p
 def test_settings_can_be_given_as_an_object(llm):
     settings = ComputeSettings(strategy="self_evaluation", max_samples=2, confidence=1.0)
     assert llm.solve("Hello", settings, SAMPLED).outcome.drawn == 2
+
+
+def test_the_self_evaluation_is_the_probability_of_the_reply(llm):
+    """The model's own, of the first token of the reply, after the sample and the question."""
+    settings = ComputeSettings(strategy="self_evaluation", max_samples=1, reply="no")
+    solution = llm.solve("Hello", settings, SAMPLED)
+    ids = (
+        *solution.result.prompt_token_ids,
+        *solution.result.outputs[0].token_ids,
+        *follow_up(llm.tokenizer, chat_template_of(llm.tokenizer), settings.question),
+    )
+    logits = llm.logits(ids)[-1].astype(np.float64)
+    (reply, *_) = llm.tokenizer.encode("no", add_special_tokens=False)
+    probability = np.exp(logits[reply] - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert solution.outcome.confidence == pytest.approx(probability, rel=1e-4)
 
 
 def test_a_price_bounds_the_machine_time(llm):
