@@ -63,9 +63,9 @@ class Admission:
     def check_load(self, request: Request, load: Load, rows_before: int, now_ns: int) -> None:
         """Raise OverloadedError where the objectives of `request` are out of reach.
 
-        That is where its first token is predicted later than `patience` times its objective, or
-        its streams slower than the time between tokens that it asks for. What lies in the load is
-        meant: on an idle machine nothing is refused, however short its objectives.
+        That is where its first token, or its tokens from then on, are predicted later than
+        `patience` times their objective. What lies in the load is meant: on an idle machine
+        nothing is refused, however short its objectives.
 
         Args:
             rows_before: prompt tokens of requests that came before and are not in `load`.
@@ -90,7 +90,8 @@ class Admission:
             return
         wanted_ns, times = self._times.tbt_ns(request.objectives), self._times
         step_ns = times.decode_ns(load.streams, load.depth)
-        latest_ns = max(wanted_ns, STRETCH * times.decode_ns(1, load.depth))
+        alone_ns = times.decode_ns(1, load.depth)
+        latest_ns = max(self._config.patience * wanted_ns, STRETCH * alone_ns)
         if step_ns > latest_ns:
             _refuse("a token would come every", step_ns, wanted_ns, latest_ns)
 

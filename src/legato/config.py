@@ -45,10 +45,10 @@ class EngineConfig:
             times what the prompt takes on an idle machine.
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
             least 50 ms.
-        patience: a server refuses requests whose first token it predicts later than this many
-            times their objective, or whose own time between tokens is out of reach; 0 refuses
-            none for such reasons. Less than 1 leaves a part of the objective for what is not
-            foreseen; with more the admitted wait longer, and under overload come too late.
+        patience: a server refuses requests whose tokens it predicts later than this many times
+            their objectives (for those between tokens: where request or operator gave one); 0
+            refuses none for that reason. Less than 1 leaves a part of the objective for what is
+            not foreseen; with more the admitted wait longer, and under overload come too late.
     """
 
     backend: BackendName = "native"
