@@ -50,7 +50,8 @@ def test_all_questions_are_answered_within_the_total(total):
 
 def test_with_plenty_each_question_takes_what_it_needs():
     for outcome in solve(200, 4):
-        assert outcome.drawn == 16 or outcome.confidence >= 0.95
+        first, second, *_ = [*outcome.votes.values(), 0, 0]
+        assert outcome.confidence >= 0.95 or first - second > outcome.saved or not outcome.saved
 
 
 def test_samples_go_where_votes_are_open():

@@ -114,11 +114,21 @@ def test_adaptive_consistency_agrees_with_self_consistency_where_it_draws_all(an
     assert stop_of(never_sure, samples) == stop_of(SelfConsistency(16), samples)
 
 
+@given(ANSWERS)
+def test_samples_that_could_not_change_the_leader_are_not_drawn(answers):
+    samples = answered(*answers)
+    decision, count = first_stop(AdaptiveConsistency(16, 1.0), samples)
+    assert decision.winner == stop_of(SelfConsistency(16), samples).winner
+    first, second, *_ = [*count_votes(samples[:count]).values(), 0, 0]
+    assert count == 16 or first - second > 16 - count
+
+
 def test_adaptive_consistency_draws_what_the_leader_still_needs():
     rule = AdaptiveConsistency(16, 0.95)
     assert rule.decide([]) == Draw(4)
     assert rule.decide(answered("a", "a", "a", "b")) == Draw(3)  # 6–1
     assert rule.decide(answered(*"ab" * 7)) == Draw(2)  # all that are left
+    assert rule.decide(answered(*"aab" * 4, "a", "b")) == Stop(0, majority_probability(9, 5))
 
 
 def test_a_window_that_agrees_stops():
