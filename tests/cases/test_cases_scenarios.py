@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 import legato
 from cases.bodies import (
@@ -28,6 +29,7 @@ from cases.bodies import (
     TOKENIZE,
 )
 from cases.world import LIMIT_S, NEIGHBOUR, World, check_alive, check_refused, text_of
+from legato.server.extension import LegatoOptions
 from legato.server.openapi import BODIES
 from legato.server.run import connections
 from legato.server.settings import ServerSettings
@@ -110,6 +112,33 @@ def test_a20_every_integer_is_honoured_or_refused_by_name(world, path):
             answer = ask(world, path, {**body, "stop": "a", field: value})
             if answer.status != 200:
                 check_refused(answer, field)
+    check_alive(world)
+
+
+def numbers_within(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all numeric members of a model and of the models in it."""
+    for name, field in model.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from numbers_within(kind, (*path, name))
+            elif kind in (int, float):
+                yield (*path, name)
+
+
+@pytest.mark.parametrize("path", GENERATE)
+def test_a20_every_number_of_our_own_is_honoured_or_refused_by_its_path(world, path):
+    members = list(numbers_within(LegatoOptions))
+    assert len(members) >= 6
+    for member in members:
+        for value in INTEGERS:
+            options: Any = value
+            for name in reversed(member):
+                options = {name: options}
+            answer = ask(world, path, {**GOOD[path], "legato": options})
+            if answer.status != 200:
+                check_refused(answer, "legato")
+    assert world.rest()[:4] == (0, 0, 0, 0)
     check_alive(world)
 
 
