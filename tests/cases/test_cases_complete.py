@@ -124,7 +124,10 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         f"{HTTP}::test_invented_models_are_not_found_and_not_counted_apart",
         "server/test_server_surface.py::test_metrics_do_not_grow_with_what_callers_make_up",
     ),
-    "I8": ("server/test_server_run.py::test_a_signal_closes_the_door_and_lets_answers_finish",),
+    "I8": (
+        "server/test_server_run.py::test_a_signal_closes_the_door_and_lets_answers_finish",
+        "server/test_server_run.py::test_a_signal_lets_thirty_two_streams_finish",
+    ),
     "I9": (
         "server/test_server_run.py::test_a_second_signal_ends_answers_with_an_error",
         "server/test_server_run.py::test_answers_that_outlast_the_grace_end_with_an_error",

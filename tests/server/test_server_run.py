@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,6 +75,18 @@ def test_a_signal_closes_the_door_and_lets_answers_finish():
         assert rest[-2] == "data: [DONE]"
         assert process.wait(5) == 0
         assert process.stderr.read() == ""
+
+
+def test_a_signal_lets_thirty_two_streams_finish():
+    with served("30", "finish") as (process, url), ExitStack() as stack:
+        streams = [stack.enter_context(stream(url)) for _ in range(32)]
+        process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{url}/ready").status_code != 503:
+            pass
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert [list(lines)[-2] for lines in streams] == ["data: [DONE]"] * 32
+        assert process.wait(5) == 0
 
 
 def test_a_second_signal_ends_answers_with_an_error():
