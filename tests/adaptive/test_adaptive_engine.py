@@ -72,6 +72,31 @@ def test_a_decision_does_not_depend_on_what_runs_beside_or_on_room(rule, windows
     assert engine.stats().used_blocks == 0
 
 
+def test_nothing_is_drawn_that_the_rule_did_not_need(rule):
+    for seed in range(6):
+        engine, _ = make_engine()
+        engine.__dict__["_free_rows"] = 1
+        outcome = outcome_of(finish_all(engine, question(compute=voting(rule), seed=seed)))
+        assert outcome.drawn == outcome.counted
+
+
+def most_at_once(seed):
+    engine, _ = make_engine()
+    engine.__dict__["_free_rows"] = 1
+    compute = voting(AdaptiveConsistency(16, 0.95))
+    engine.add(question(compute=compute, seed=seed, max_tokens=200))
+    running = [0]
+    while engine.has_work:
+        engine.step()
+        running.append(engine.stats().running)
+    return max(running)
+
+
+def test_samples_that_are_needed_anyway_begin_while_others_run():
+    """Where the first two of four differ, three more are needed whatever the others say."""
+    assert max(most_at_once(seed) for seed in range(6)) > 4
+
+
 def test_the_answer_is_a_function_of_the_seed():
     compute = voting(AdaptiveConsistency(16, 0.9))
     tokens = set()

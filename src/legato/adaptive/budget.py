@@ -52,6 +52,11 @@ class Budget:
     elapsed_ns: int | None = None
     machine_ns: int | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return not (self.tokens is None and self.elapsed_ns is None and self.machine_ns is None)
+
     def is_spent(self, spent: Spent) -> bool:
         """Whether one of the times is over."""
         return _reached(spent.elapsed_ns, self.elapsed_ns) or _reached(

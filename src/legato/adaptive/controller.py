@@ -103,7 +103,7 @@ class AdaptiveController:
         probes = tuple(probe for s in self._samples for probe in s.ask())
         self._unanswered += len(probes)
         if self._unanswered or any(s.runs for s in self._samples):
-            return Turn(end=ends, probes=probes)
+            return Turn(draw=self._top_up(decision.count), end=ends, probes=probes)
         return self._next_wave(decision.count, spent, now_ns, ends)
 
     def _next_wave(self, fewest: int, spent: Spent, now_ns: int, ends: tuple[int, ...]) -> Turn:
@@ -119,10 +119,24 @@ class AdaptiveController:
         if not wave.count:
             return Turn(outcome=self._best())
         self._wave_start_ns = now_ns - self.arrival_ns
-        for _ in range(wave.count):
-            text = self.compute.new_text()
-            self._samples.append(SampleProgress(len(self._samples), text, self.compute.watch))
+        self._begin(wave.count)
         return Turn(draw=wave.count, max_tokens=wave.limit, end=ends)
+
+    def _top_up(self, fewest: int) -> int:
+        """Samples to begin while others run, because without them the rule cannot stop whatever
+        those say. What is left of a budget is only known when nothing runs."""
+        compute = self.compute
+        undecided = len(self._samples) - len(self._done)
+        if compute.shared is not None or compute.budget.is_limited or fewest <= undecided:
+            return 0
+        self._begin(fewest - undecided)
+        return fewest - undecided
+
+    def _begin(self, count: int) -> None:
+        watch = self.compute.watch
+        for _ in range(count):
+            text = self.compute.new_text()
+            self._samples.append(SampleProgress(len(self._samples), text, watch))
 
     def votes(self) -> tuple[int, int]:
         """Of the first and of the second answer so far."""
