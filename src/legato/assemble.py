@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,7 @@ from legato.clock import Clock, VirtualClock
 from legato.config import EngineConfig
 from legato.cost.estimate import StepCost
 from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
+from legato.draft_model import Draft, Target, open_draft_model
 from legato.engine import Engine
 from legato.errors import InvalidRequestError
 from legato.kvcache.sizing import check_sizes, free_memory_bytes, resolve_sizes
@@ -20,8 +22,9 @@ from legato.models.load import load_model
 from legato.models.model import Model
 from legato.program.build import build_program
 from legato.program.program import Program
+from legato.scheduler.drafts import Speculator
 from legato.speculative.make import make_speculator
-from legato.speculative.settings import parse_speculation
+from legato.speculative.settings import SpeculationSettings, parse_speculation
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -61,25 +64,43 @@ def build_engine(
     Raises as `assemble` does.
     """
     check_sizes(config)
-    speculator = make_speculator(parse_speculation(config.speculate), clock)
-    eos_ids = (tokenizer or load_tokenizer(model.tokenizer)).eos_ids
+    settings = parse_speculation(config.speculate)
+    tokenizer = tokenizer or load_tokenizer(model.tokenizer)
     program = build_model_program(model, config)
-    backend = create_backend(program, model.weights, config)
-    try:
-        sized = resolve_sizes(config, program.kv, model.arch.max_context, free_memory_bytes())
+    with ExitStack() as opened:
+        backend = create_backend(program, model.weights, config)
+        opened.callback(backend.close)
+        draft = _open_draft(settings, Target(model, program, backend, tokenizer), config)
+        if draft is not None:
+            opened.callback(draft.backend.close)
+        draft_bytes = 0 if draft is None else draft.block_bytes
+        free_bytes, trained = free_memory_bytes(), model.arch.max_context
+        sized = resolve_sizes(config, program.kv, trained, free_bytes, draft_bytes)
         profile = machine_profile(program, backend.name, config)
-        return Engine(
+        if draft is None:
+            speculator: Speculator | None = make_speculator(settings, clock)
+        else:
+            own = machine_profile(draft.program, backend.name, config, otherwise=profile)
+            speculator = draft.speculator(settings.k, sized, own, clock)
+        engine = Engine(
             program,
             backend,
             sized,
             clock,
-            frozenset(eos_ids),
+            frozenset(tokenizer.eos_ids),
             profile=profile,
             speculator=speculator,
         )
-    except BaseException:
-        backend.close()
-        raise
+        opened.pop_all()
+        return engine
+
+
+def _open_draft(
+    settings: SpeculationSettings, target: Target, config: EngineConfig
+) -> Draft | None:
+    if settings.drafter == "draft":
+        return open_draft_model(settings.model, target, config)
+    return None
 
 
 def profile_folder() -> Path:
@@ -87,14 +108,19 @@ def profile_folder() -> Path:
     return cache_folder() / "profiles"
 
 
-def machine_profile(program: Program, backend_name: str, config: EngineConfig) -> MachineProfile:
-    """What `legato calibrate` measured here for this program and backend, or a default."""
+def machine_profile(
+    program: Program,
+    backend_name: str,
+    config: EngineConfig,
+    otherwise: MachineProfile = DEFAULT_PROFILE,
+) -> MachineProfile:
+    """What `legato calibrate` measured here for this program and backend, or `otherwise`."""
     try:
         from legato.cost.cache import load_profile, profile_key
     except ImportError:  # without the native kernels there is nothing that was measured
-        return DEFAULT_PROFILE
+        return otherwise
     key = profile_key(program, backend_name, config)
-    return load_profile(profile_folder(), key) or DEFAULT_PROFILE
+    return load_profile(profile_folder(), key) or otherwise
 
 
 def build_model_program(model: Model, config: EngineConfig) -> Program:

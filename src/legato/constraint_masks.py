@@ -27,6 +27,24 @@ class ConstraintMasks:
         self._num_slots = num_slots
         self._masks = np.empty((0, self._words), np.uint32)
 
+    def newest(self, sequences: List[Sequence]) -> tuple[I32, U32]:
+        """mask_index i32 [S] and masks of one row for each sequence: after all its drafted tokens.
+
+        Where a matcher fails there is no mask; the step that verifies will meet it again.
+        """
+        index = np.full(len(sequences), -1, np.int32)
+        if all(s.matcher is None for s in sequences):
+            return index, self._masks[:0]
+        if len(self._masks) < len(sequences):
+            self._masks = np.empty((self._num_slots, self._words), np.uint32)
+        row = 0
+        for place, sequence in enumerate(sequences):
+            matcher = sequence.matcher
+            if matcher is not None and self._fill_newest(self._masks[row], sequence, matcher):
+                index[place] = row
+                row += 1
+        return index, self._masks[:row]
+
     def rows(self, sequences: List[Sequence]) -> tuple[I32, U32]:
         """mask_index i32 [R] and masks u32 [·, ceil(vocab / 32)] of the R sampled rows: one for
         each sequence and one for each drafted token. They hold until the next call.
@@ -58,6 +76,19 @@ class ConstraintMasks:
             _log.exception("no mask for request %s", sequence.request.id)
             sequence.fault = "the form of the output that was asked for became too complex"
             masks[:] = 0
+
+    def _fill_newest(self, mask: U32, sequence: Sequence, matcher: Matcher) -> bool:
+        accepted = 0
+        try:
+            for token in sequence.draft:
+                matcher.accept(token)
+                accepted += 1
+            self._fill_one(mask, sequence, matcher, accepted)
+        except Exception:
+            return False
+        finally:
+            matcher.rollback(accepted)
+        return True
 
     def _fill_ahead(self, masks: U32, sequence: Sequence, matcher: Matcher) -> None:
         accepted = 0

@@ -233,7 +233,7 @@ class Engine:
             used_blocks=pool.num_used,
             cached_blocks=pool.num_cached,
             preemptions=scheduler.num_preemptions,
-            speculation=scheduler.speculation,
+            speculation=scheduler.drafts.figures,
             prompt_tokens=scheduler.prompt_tokens,
             cached_prompt_tokens=scheduler.cached_tokens,
             **self._figures.fields(),
@@ -245,7 +245,8 @@ class Engine:
         self._live.check_integrity(self._scheduler.running, self._scheduler.waiting)
 
     def close(self) -> None:
-        """Release the backend."""
+        """Release the backend, and the draft's."""
+        self._scheduler.drafts.close()
         self._backend.close()
 
     @cached_property
@@ -267,7 +268,7 @@ class Engine:
             chosen = self._runner.run(batch)
         finally:
             end_ns = self._account(batch, step, start_ns)
-        self._times.observe(step, end_ns - start_ns)
+        self._times.observe(step, end_ns - start_ns - batch.drafting.measured_ns)
         self._commit(batch, chosen, end_ns)
 
     def _account(self, batch: Batch, step: PricedStep, start_ns: int) -> int:

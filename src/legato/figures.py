@@ -26,15 +26,15 @@ class StepFigures:
         """A step of `batch` ran, well or not."""
         self.steps += 1
         self.fluidity = ()
-        count = len(batch.sequences)
+        count, drafting_ns = len(batch.sequences), batch.drafting.predicted_ns
         if batch.only_decodes:
-            self._last = _LastStep(step, start_ns, end_ns, count, count, count, 0)
+            self._last = _LastStep(step, drafting_ns, start_ns, end_ns, count, count, count, 0)
             return
         decodes = sum(sequence.num_pending == 1 for sequence in batch.sequences)
         drafted = sum(len(sequence.draft) for sequence in batch.sequences)
         rows = sum(batch.num_rows)
         self.draft_steps_ns += end_ns - start_ns if drafted else 0
-        self._last = _LastStep(step, start_ns, end_ns, count, rows, decodes, drafted)
+        self._last = _LastStep(step, drafting_ns, start_ns, end_ns, count, rows, decodes, drafted)
 
     def committed(self, tokens: int, ended: Collection[Sequence]) -> None:
         """The last step gave `tokens` tokens, and `ended` have their last."""
@@ -72,7 +72,7 @@ class StepFigures:
         return {
             "last_step_ns": last.end_ns,
             "step_duration_ns": last.end_ns - last.start_ns,
-            "step_predicted_ns": last.priced.predicted_ns,
+            "step_predicted_ns": last.priced.predicted_ns + last.drafting_ns,
             "step_rows": last.rows,
             "step_decode_rows": last.decodes,
             "step_draft_rows": last.drafted,
@@ -84,9 +84,11 @@ class StepFigures:
 
 @dataclass(slots=True)
 class _LastStep:
-    """A step that ran; `rows`, and of them those of decodes and of drafts."""
+    """A step that ran, what a draft model should have taken for it, and its `rows`, of them those
+    of decodes and of drafts."""
 
     priced: PricedStep
+    drafting_ns: int
     start_ns: int
     end_ns: int
     sequences: int

@@ -42,7 +42,10 @@ class _Fixed:
 class SlotStates:
     """Sampling state by slot. A slot is filled when another sequence than before is met in it."""
 
-    def __init__(self, num_slots: int, vocab: int) -> None:
+    def __init__(self, num_slots: int, vocab: int, *, newest_only: bool = False) -> None:
+        """With `newest_only` a sequence has one row, for the token after all of its drafted ones,
+        and nobody gets log-probabilities: what the making of a draft needs."""
+        self._newest_only = newest_only
         self._masks = ConstraintMasks(num_slots, vocab)
         self._fixed: _Fixed | None = None
         self._vocab = vocab
@@ -55,7 +58,7 @@ class SlotStates:
         self._index = np.zeros(num_slots, np.uint32)
 
     def sampling_input(self, sequences: list[Sequence], positions: I32) -> SamplingInput:
-        """The state of `sequences`: one row each, and one for each drafted token.
+        """The state of `sequences`: one row each, and one for each drafted token (see `__init__`).
 
         `positions` are those of the tokens to be chosen.
         """
@@ -64,14 +67,15 @@ class SlotStates:
             if self._owners[slot] is not sequence:
                 self._fill(slot, sequence)
                 self._fixed = None
-        if any(s.draft for s in sequences):
+        if not self._newest_only and any(s.draft for s in sequences):
             slots = [slot_of(s) for s in sequences for _ in range(1 + len(s.draft))]
         if self._fixed is None or self._fixed.slots != slots:
             self._fixed = self._gather(slots)
         fixed = self._fixed
         bias_starts, bias_ids, bias_values = self._bias_csr(fixed, sequences)
         seen_starts, seen_ids, seen_counts = self._seen_csr(fixed, sequences)
-        mask_index, masks = self._masks.rows(sequences)
+        rows_of = self._masks.newest if self._newest_only else self._masks.rows
+        mask_index, masks = rows_of(sequences)
         return SamplingInput(
             temperature=fixed.temperature,
             top_k=fixed.top_k,
@@ -124,7 +128,8 @@ class SlotStates:
         temperature = 0.0 if p.temperature < GREEDY_BELOW else p.temperature
         penalties = (p.presence_penalty, p.frequency_penalty, p.repetition_penalty)
         self._f32[:, slot] = (temperature, p.top_p, p.min_p, *penalties)
-        self._i32[:, slot] = (min(p.top_k, self._vocab), -1 if p.logprobs is None else p.logprobs)
+        num_logprobs = -1 if p.logprobs is None or self._newest_only else p.logprobs
+        self._i32[:, slot] = (min(p.top_k, self._vocab), num_logprobs)
         self._seed[slot] = sequence.seed
         self._index[slot] = sequence.index
         self._biases.pop(slot, None)
@@ -134,13 +139,18 @@ class SlotStates:
         if penalties != (0, 0, 1):
             self._seen[slot] = SeenTokens(sequence)
 
+    def _aheads(self, sequence: Sequence) -> range:
+        """After how many drafted tokens each row of `sequence` is."""
+        newest = len(sequence.draft)
+        return range(newest if self._newest_only else 0, newest + 1)
+
     def _bias_csr(self, fixed: _Fixed, sequences: list[Sequence]) -> tuple[I32, I32, F32]:
         if self._biases.keys().isdisjoint(fixed.slots):
             return fixed.no_entries, _NO_I32, _NO_F32
         rows: list[tuple[I32, F32]] = []
         for sequence in sequences:
             bias = self._biases.get(slot_of(sequence))
-            for ahead in range(1 + len(sequence.draft)):
+            for ahead in self._aheads(sequence):
                 rows.append(bias.current(sequence, ahead) if bias else (_NO_I32, _NO_F32))
         return (
             _starts([ids for ids, _ in rows]),
@@ -154,8 +164,8 @@ class SlotStates:
         rows: list[tuple[I32, I32]] = []
         for sequence in sequences:
             seen = self._seen.get(slot_of(sequence))
-            count = 1 + len(sequence.draft)
-            rows += seen.rows(sequence) if seen else [(_NO_I32, _NO_I32)] * count
+            count = len(self._aheads(sequence))
+            rows += seen.rows(sequence)[-count:] if seen else [(_NO_I32, _NO_I32)] * count
         return (
             _starts([ids for ids, _ in rows]),
             np.concatenate([ids for ids, _ in rows]),

@@ -15,6 +15,7 @@ from legato.speculative.settings import SpeculationSettings, parse_speculation
         ("off", SpeculationSettings()),
         ("lookup", SpeculationSettings(drafter="lookup")),
         ("suffix,k=4", SpeculationSettings(drafter="suffix", k=4)),
+        ("draft=a=b.gguf,k=3", SpeculationSettings(drafter="draft", model="a=b.gguf", k=3)),
         ("suffix,shared=5000,k=2", SpeculationSettings(drafter="suffix", k=2, shared=5000)),
     ],
 )
@@ -34,6 +35,10 @@ def test_settings_are_what_was_written(text, settings):
         ("suffix,depth=3", "no option 'depth'"),
         ("suffix,drafter=lookup", "no option 'drafter'"),
         ("suffix,shared=2000000", "shared is a number"),
+        ("draft", "needs a model"),
+        ("draft=,k=2", "needs a model"),
+        ("suffix=x", "needs a model"),
+        ("draft=x,shared=100", "only the drafter suffix"),
         ("lookup,shared=100", "only the drafter suffix"),
     ],
 )
@@ -41,7 +46,12 @@ def test_what_cannot_be_meant_is_refused_with_the_form(text, said):
     with pytest.raises(InvalidRequestError, match=said) as refusal:
         parse_speculation(text)
     assert refusal.value.param == "speculate"
-    assert "give off, lookup or suffix" in str(refusal.value)
+    assert "give off, lookup, suffix or draft=MODEL" in str(refusal.value)
+
+
+def test_a_model_is_not_made_of_nothing():
+    with pytest.raises(InvalidRequestError, match="no model to draft with"):
+        make_speculator(SpeculationSettings(drafter="draft", model="x"))
 
 
 def test_nothing_is_drafted_where_speculation_is_off():

@@ -32,13 +32,18 @@ def check_sizes(config: EngineConfig) -> None:
 
 
 def resolve_sizes(
-    config: EngineConfig, layout: KVLayout, trained_context: int, free_bytes: int
+    config: EngineConfig,
+    layout: KVLayout,
+    trained_context: int,
+    free_bytes: int,
+    draft_block_bytes: int = 0,
 ) -> EngineConfig:
     """`config` with `num_kv_blocks` and `max_context` filled in.
 
     The pool is what the config says, else a share of `free_bytes`, and then never more than
-    `max_sequences` sequences of full length need. Where one sequence of full length does not
-    fit, an automatic `max_context` is lowered.
+    `max_sequences` sequences of full length need; a block takes `draft_block_bytes` more in the
+    pool of a draft model. Where one sequence of full length does not fit, an automatic
+    `max_context` is lowered.
 
     Raises:
         CapacityError: `max_context` was asked for and is longer than the model or the pool allow.
@@ -51,30 +56,32 @@ def resolve_sizes(
         )
     cache = _measure(layout, 0, context)
     needed = cache.blocks_for(context, config.max_batch_tokens)
-    blocks = config.num_kv_blocks or _affordable_blocks(config, layout, needed, free_bytes)
+    block_bytes = layout.block_bytes + draft_block_bytes
+    blocks = config.num_kv_blocks or _affordable_blocks(config, block_bytes, needed, free_bytes)
     fits = _measure(layout, blocks, context).longest_sequence()
     if fits < context:
-        _check_shorter_context(config, layout, context, fits, blocks)
+        least = 2 * layout.block_size
+        _check_shorter_context(config, context, fits, least, blocks, blocks * block_bytes)
         _log.warning("max_context is %d, not %d: the KV pool holds no more", fits, context)
     return replace(config, num_kv_blocks=blocks, max_context=min(fits, context))
 
 
-def _affordable_blocks(config: EngineConfig, layout: KVLayout, needed: int, free_bytes: int) -> int:
+def _affordable_blocks(config: EngineConfig, block_bytes: int, needed: int, free_bytes: int) -> int:
     if config.kv_memory:
-        return config.kv_memory // layout.block_bytes
-    affordable = int(free_bytes * FREE_MEMORY_SHARE) // layout.block_bytes
+        return config.kv_memory // block_bytes
+    affordable = int(free_bytes * FREE_MEMORY_SHARE) // block_bytes
     return min(affordable, needed * config.max_sequences)
 
 
 def _check_shorter_context(
-    config: EngineConfig, layout: KVLayout, context: int, fits: int, blocks: int
+    config: EngineConfig, context: int, fits: int, least: int, blocks: int, size: int
 ) -> None:
-    """A pool that is too small for `context` is an error where somebody asked for it."""
-    if not config.max_context and fits >= 2 * layout.block_size:
+    """A pool that is too small for `context` is an error where somebody asked for it, or where it
+    does not even hold `least` tokens."""
+    if not config.max_context and fits >= least:
         return
-    megabytes = blocks * layout.block_bytes / 1e6
     raise CapacityError(
-        f"the KV pool of {blocks} blocks ({megabytes:.1f} MB) holds a sequence of {fits} tokens, "
+        f"the KV pool of {blocks} blocks ({size / 1e6:.1f} MB) holds a sequence of {fits} tokens, "
         f"not of {context}; raise kv_memory or num_kv_blocks, or lower max_context"
     )
 

@@ -18,6 +18,17 @@ NO_TOKEN = -1
 """Chosen where no token can be: all are forbidden, or the logits are not finite."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """Nanoseconds that steps of a draft model took to make the drafts of a step."""
+
+    predicted_ns: int = 0
+    measured_ns: int = 0
+
+
+NO_DRAFTING = Drafting()
+
+
 @dataclass(slots=True)
 class Batch:
     """Sequences that take part in a step; `num_rows[i]` rows of it are of `sequences[i]`: pending
@@ -27,12 +38,14 @@ class Batch:
         copies: (from, to) pairs of KV blocks to copy before the step, in this order.
         only_decodes: every sequence decodes one row, without a draft. Where that is not known at
             once it is False.
+        drafting: what its drafts took to make.
     """
 
     sequences: list[Sequence] = field(default_factory=list)
     num_rows: list[int] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
     only_decodes: bool = False
+    drafting: Drafting = NO_DRAFTING
 
     def leave_out_finished(self) -> None:
         """Forget the sequences that ended after they were chosen."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from legato.core import TokenEvent
 from legato.kvcache.cache import KVCache
-from legato.scheduler.batch import Choices
+from legato.scheduler.batch import Choices, Drafting
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.events import append_choice
 from legato.scheduler.sequence import Sequence
@@ -27,6 +27,16 @@ class Speculator(Protocol):
         called in it. Asked once a step."""
         ...
 
+    @property
+    def drafting(self) -> Drafting:
+        """What the steps of a draft model took in the last `propose`; nothing without one."""
+        ...
+
+    @property
+    def ahead(self) -> int:
+        """How many tokens after its last a sequence has blocks for while drafts are made."""
+        ...
+
     def propose(self, limits: dict[Sequence, int], budget: StepBudget) -> dict[Sequence, List[int]]:
         """Drafts for sequences that decode, at most `limits[sequence]` tokens each; those without
         a draft are left out. All together fit into what is left of `budget`."""
@@ -38,6 +48,10 @@ class Speculator(Protocol):
 
     def forget(self, sequence: Sequence) -> None:
         """`sequence` has ended. Unknown ones are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Release what drafting needs. Idempotent."""
         ...
 
 
@@ -65,8 +79,9 @@ def take_choices(
     for place, choice in enumerate(choices):
         event = append_choice(sequence, choice, time_ns)
         events.append(event)
-        if event.finish_reason is not None or place == len(draft) or choice[0] != draft[place]:
+        right = place < len(draft) and choice[0] == draft[place]
+        accepted += right
+        if not right or event.finish_reason is not None:
             break
-        accepted += 1
     sequence.num_computed += accepted
     return events, accepted

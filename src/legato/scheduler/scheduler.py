@@ -8,10 +8,8 @@ The first in rank always makes progress, so that everything ends.
 
 from __future__ import annotations
 
-import logging
 from bisect import insort
 from collections.abc import Callable, Collection, Iterator, Mapping
-from collections.abc import Sequence as List
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
@@ -21,16 +19,15 @@ from legato.kvcache.cache import KVCache
 from legato.kvcache.integrity import check_integrity
 from legato.kvcache.table import BlockTable
 from legato.scheduler import policy
-from legato.scheduler.batch import Batch, Choices
+from legato.scheduler.batch import NO_DRAFTING, Batch, Choices
 from legato.scheduler.budget import UNLIMITED, StepBudget, StepPlan
-from legato.scheduler.drafts import Speculator, draft_limit, take_choices
+from legato.scheduler.drafts import Speculator, take_choices
 from legato.scheduler.fairness import Shares, fair_order, over_share
 from legato.scheduler.forecast import Load, load_of
 from legato.scheduler.kept_prompts import KeptPrompts
 from legato.scheduler.sequence import Sequence
-from legato.scheduler.stats import NO_DRAFTS, SpeculationFigures
+from legato.scheduler.step_drafts import StepDrafts
 
-_log = logging.getLogger(__name__)
 _by_rank = attrgetter("rank")
 Fault = tuple[Sequence, Exception]
 Rows = dict[Sequence, int]
@@ -60,7 +57,7 @@ class Scheduler:
         `speculator` drafts tokens for sequences that decode."""
         self.cache = cache
         self.kept = KeptPrompts(cache, max_sequences)
-        self._speculator = speculator
+        self.drafts = StepDrafts(cache, speculator)
         self._new_plan = new_plan
         self._meet_deadlines = meet_deadlines
         self.waiting: list[Sequence] = []
@@ -80,7 +77,7 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """End `sequence` and free what it holds."""
         sequence.finished = True
-        self._forget(sequence)
+        self.drafts.forget(sequence)
         if sequence.table is None:
             self.waiting.remove(sequence)
         else:
@@ -92,7 +89,7 @@ class Scheduler:
         for sequence in sequences:
             sequence.finished = True
             sequence.table = None
-            self._forget(sequence)
+            self.drafts.forget(sequence)
         self.waiting = [s for s in self.waiting if s not in sequences]
         self.running = [s for s in self.running if s not in sequences]
         self.shares.recount(s.request.tenant for s in (*self.running, *self.waiting))
@@ -104,18 +101,19 @@ class Scheduler:
         """The batch of the step that begins now; without sequences when there is nothing to do."""
         rows: Rows = {}
         copies: Copies = []
+        drafting = NO_DRAFTING
         self._plan_decodes(rows)
         prefills = len(rows) < len(self.running) or self._may_enter()
-        drafts = self._speculator is not None and rows and self._speculator.wants(len(rows))
+        drafts = self.drafts.wants(len(rows))
         if prefills or drafts:
             decodes = list(rows) if drafts else []
             budget = self._budget(rows, now_ns)
             if prefills:
                 self._plan_prefills(rows, copies, budget)
-            self._plan_drafts(rows, decodes, budget)
+            drafting = self.drafts.plan(rows, decodes, budget)
         num_rows = list(rows.values())
         only_decodes = not prefills and sum(num_rows) == len(num_rows)
-        return Batch(list(rows), num_rows, copies, only_decodes)
+        return Batch(list(rows), num_rows, copies, only_decodes, drafting)
 
     def commit(self, batch: Batch, chosen: list[Choices], time_ns: int) -> list[TokenEvent]:
         """Take the result of a step: append tokens, release blocks, end what is finished."""
@@ -128,8 +126,7 @@ class Scheduler:
                 new, accepted = take_choices(sequence, rows, choices, time_ns)
                 if sequence.num_computed // block_size != table.num_full:
                     self.cache.advance(table, sequence.tokens, sequence.num_computed)
-                if draft and self._speculator is not None:
-                    self._speculator.verified(sequence, draft, accepted)
+                self.drafts.verified(sequence, draft, accepted)
                 if sequence.request.compute is not None:
                     self.kept.keep(sequence)
                 if new and new[-1].finish_reason is not None:
@@ -138,11 +135,6 @@ class Scheduler:
             except Exception as error:
                 self.faults.append((sequence, error))
         return events
-
-    @property
-    def speculation(self) -> SpeculationFigures:
-        """What became of drafts."""
-        return self._speculator.figures if self._speculator else NO_DRAFTS
 
     def load(self, mean_output: float | None, unstarted: Mapping[Tenant, int]) -> Load:
         """What stands before a newcomer, if outputs have `mean_output` tokens on average and
@@ -219,33 +211,6 @@ class Scheduler:
         if not several:
             return ranked
         return fair_order(ranked, self.shares.served, budget.cost_ns)
-
-    def _plan_drafts(self, rows: Rows, decodes: List[Sequence], budget: StepBudget) -> None:
-        """Let sequences that decode verify drafts, as far as it pays and nobody has to give way."""
-        limits = {s: draft_limit(s, self.cache) for s in decodes if s in rows}
-        for sequence, draft in self._proposals(limits, budget).items():
-            table = sequence.table
-            assert table is not None
-            room = draft_limit(sequence, self.cache)  # drafts before this one took blocks
-            sequence.draft = draft[:room]
-            rows[sequence] += len(sequence.draft)
-            self.cache.extend(table, sequence.num_computed + rows[sequence])
-
-    def _proposals(
-        self, limits: dict[Sequence, int], budget: StepBudget
-    ) -> dict[Sequence, List[int]]:
-        """Drafts; none where the drafter fails, which costs time and nothing else."""
-        if self._speculator is None or not limits:
-            return {}
-        try:
-            return self._speculator.propose(limits, budget)
-        except Exception:
-            _log.exception("nothing is drafted in this step")
-            return {}
-
-    def _forget(self, sequence: Sequence) -> None:
-        if self._speculator is not None:
-            self._speculator.forget(sequence)
 
     @property
     def _is_full(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from legato.clock import Clock
+from legato.errors import InvalidRequestError
 from legato.speculative.draft import Drafter
 from legato.speculative.lookup import LookupDrafter
 from legato.speculative.settings import SpeculationSettings
@@ -13,10 +14,15 @@ from legato.speculative.suffix import SuffixDrafter
 def make_speculator(
     settings: SpeculationSettings, clock: Clock | None = None
 ) -> BatchSpeculator | None:
-    """The speculator that `settings` ask for; None where nothing is drafted. `clock` measures the
-    time that drafting takes."""
+    """The speculator that copies as `settings` ask for; None where nothing is drafted. `clock`
+    measures the time that drafting takes.
+
+    InvalidRequestError where they ask for a model (see `legato.draft_model`).
+    """
     if settings.drafter == "off":
         return None
+    if settings.drafts_with_model:
+        raise InvalidRequestError("speculate: there is no model to draft with here", "speculate")
     drafter: Drafter = (
         LookupDrafter() if settings.drafter == "lookup" else SuffixDrafter(settings.shared)
     )

@@ -7,10 +7,10 @@ from typing import Literal, get_args
 
 from legato.errors import InvalidRequestError
 
-DrafterName = Literal["off", "lookup", "suffix"]
+DrafterName = Literal["off", "lookup", "suffix", "draft"]
 MAX_DEPTH = 32
 MAX_SHARED = 1_000_000
-FORM = "off, lookup or suffix, then k=N and shared=N if wanted, as in suffix,k=4"
+FORM = "off, lookup, suffix or draft=MODEL, then k=N and shared=N if wanted, as in suffix,k=4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,30 +19,41 @@ class SpeculationSettings:
 
     Attributes:
         drafter: "lookup" copies after the newest n-gram that equals the end of the text, "suffix"
-            after the longest passage that does; "off" drafts nothing.
+            after the longest passage that does, "draft" asks a smaller model; "off" drafts
+            nothing.
+        model: the draft model: a name, a .gguf file or a folder ("draft" only).
         k: drafted tokens a step; 0 chooses them by prediction.
         shared: tokens of earlier outputs that are remembered for each tenant ("suffix" only).
     """
 
     drafter: DrafterName = "off"
+    model: str = ""
     k: int = 0
     shared: int = 0
 
+    @property
+    def drafts_with_model(self) -> bool:
+        """Whether drafts are computed, not copied."""
+        return self.drafter == "draft"
+
 
 def parse_speculation(text: str) -> SpeculationSettings:
-    """Settings from DRAFTER[,k=N][,shared=N]; InvalidRequestError says what is wrong."""
-    name, *options = text.split(",")
+    """Settings from DRAFTER[=MODEL][,k=N][,shared=N]; InvalidRequestError says what is wrong."""
+    first, *options = text.split(",")
+    name, equals, model = first.partition("=")
     if name not in get_args(DrafterName):
         raise _refused(f"there is no drafter {name!r}")
+    if bool(equals and model) != (name == "draft"):
+        raise _refused("the drafter draft needs a model, as in draft=MODEL, and no other has one")
     values: dict[str, int] = {}
     for option in options:
         key, _, value = option.partition("=")
-        if key not in {field.name for field in fields(SpeculationSettings)} - {"drafter"}:
+        if key not in {field.name for field in fields(SpeculationSettings)} - {"drafter", "model"}:
             raise _refused(f"there is no option {key!r}")
         values[key] = _number(key, value)
     if values.get("shared") and name != "suffix":
         raise _refused("only the drafter suffix remembers outputs")
-    return SpeculationSettings(drafter=name, **values)  # type: ignore[arg-type]
+    return SpeculationSettings(drafter=name, model=model, **values)  # type: ignore[arg-type]
 
 
 def _number(key: str, value: str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence as List
 from dataclasses import dataclass
 
 from legato.clock import Clock
+from legato.scheduler.batch import NO_DRAFTING, Drafting
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
@@ -62,6 +63,19 @@ class BatchSpeculator:
     def wants(self, decodes: int) -> bool:
         """See `scheduler.drafts.Speculator`."""
         return self._rota.begin(decodes) or self._depth > 0
+
+    @property
+    def drafting(self) -> Drafting:
+        """See `scheduler.drafts.Speculator`."""
+        return NO_DRAFTING
+
+    @property
+    def ahead(self) -> int:
+        """See `scheduler.drafts.Speculator`."""
+        return 0
+
+    def close(self) -> None:
+        """See `scheduler.drafts.Speculator`."""
 
     def propose(self, limits: dict[Sequence, int], budget: StepBudget) -> dict[Sequence, List[int]]:
         """See `scheduler.drafts.Speculator`."""

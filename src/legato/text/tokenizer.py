@@ -90,6 +90,14 @@ class Tokenizer:
         self._check_id(token_id)
         return self._vocabulary.texts[token_id]
 
+    def first_difference(self, other: Tokenizer) -> int | None:
+        """The first token id that the vocabularies write differently; None where they are equal."""
+        own, others = self._vocabulary.texts, other._vocabulary.texts
+        for token_id, (text, text_there) in enumerate(zip(own, others, strict=False)):
+            if text != text_there:
+                return token_id
+        return None if len(own) == len(others) else min(len(own), len(others))
+
     def special_id(self, text: str) -> int | None:
         """The id of the control token with exactly this text, if there is one."""
         token_id = self._encoder.token_to_id(text)
