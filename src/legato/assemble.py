@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +17,7 @@ from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
 from legato.draft_model import Draft, Target, open_draft_model
 from legato.engine import Engine
 from legato.errors import InvalidRequestError
+from legato.find_shortcut import FoundShortcut, find_shortcut, load_shortcut, save_shortcut
 from legato.kvcache.sizing import check_sizes, free_memory_bytes, resolve_sizes
 from legato.models.hub import cache_folder, resolve_model
 from legato.models.load import load_model
@@ -23,6 +25,7 @@ from legato.models.model import Model
 from legato.program.build import build_program
 from legato.program.program import Program
 from legato.scheduler.drafts import Speculator
+from legato.self_draft import open_self_draft
 from legato.speculative.make import make_speculator
 from legato.speculative.settings import SpeculationSettings, parse_speculation
 from legato.text.chat import ChatTemplate, chat_template_of
@@ -100,7 +103,24 @@ def _open_draft(
 ) -> Draft | None:
     if settings.drafter == "draft":
         return open_draft_model(settings.model, target, config)
+    if settings.drafter == "self":
+        found = _shortcut(target, config)
+        return open_self_draft(found.shortcut, found.agreement, target, config)
     return None
+
+
+def _shortcut(target: Target, config: EngineConfig) -> FoundShortcut:
+    """The shortcut of this model on this machine; found at its first use, and kept."""
+    program, name = target.program, target.backend.name
+    profile = machine_profile(program, name, config)
+    parts = (target.model.name, name, config.precision, repr(program), profile.to_json())
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    path = cache_folder() / "shortcuts" / f"{key}.json"
+    found = load_shortcut(path)
+    if found is None:
+        found = find_shortcut(target, config, profile)
+        save_shortcut(path, found)
+    return found
 
 
 def profile_folder() -> Path:

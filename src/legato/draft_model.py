@@ -20,7 +20,7 @@ from legato.program.shortcut import Shortcut, shortcut_weights
 from legato.speculative.draft_rows import DraftRows, OwnRows
 from legato.speculative.draft_steps import DraftSteps, Tables, own_pool_tables
 from legato.speculative.draft_times import DraftTimes
-from legato.speculative.model import ModelSpeculator
+from legato.speculative.model import PRIOR_RATE, ModelSpeculator
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -127,8 +127,10 @@ def make_model_speculator(
     depth: int,
     num_slots: int,
     times: DraftTimes,
+    prior: float = PRIOR_RATE,
 ) -> ModelSpeculator:
-    """The speculator over `draft`, whose blocks are `tables` of the target's."""
+    """The speculator over `draft`, whose blocks are `tables` of the target's; its tokens are
+    expected to be right as often as `prior` says."""
     program = draft.program
     steps = DraftSteps(
         draft.backend,
@@ -139,7 +141,9 @@ def make_model_speculator(
         draft_vocab=program.buffers[program.ops[-1].inputs[0]].width,
         input_vocab=program.vocab_size,
     )
-    return ModelSpeculator(steps, rows, times, depth=depth, max_context=program.max_context)
+    return ModelSpeculator(
+        steps, rows, times, depth=depth, max_context=program.max_context, prior=prior
+    )
 
 
 def _full_group(program: Program) -> int:

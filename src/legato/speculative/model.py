@@ -16,7 +16,7 @@ from legato.scheduler.batch import NO_DRAFTING, NO_TOKEN, Drafting
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
-from legato.speculative.accept import Acceptance, Rates
+from legato.speculative.accept import PLACES, Acceptance
 from legato.speculative.account import DraftAccount
 from legato.speculative.draft_rows import DraftRows
 from legato.speculative.draft_steps import DraftSteps, Part
@@ -24,8 +24,8 @@ from legato.speculative.draft_times import DraftTimes
 from legato.speculative.model_plan import DraftPlan, DraftPlanner
 from legato.speculative.rest import Rest
 
-PRIOR_RATES: Rates = ((0.65, 0.65, 0.65, 0.65),)
-"""To begin with: how often a drafted token is right by its place, when all before it were."""
+PRIOR_RATE = 0.65
+"""How often a drafted token is right, when all before it were, before anything is known of it."""
 
 
 @dataclass(slots=True)
@@ -53,9 +53,11 @@ class ModelSpeculator:
         *,
         depth: int = 0,
         max_context: int,
+        prior: float = PRIOR_RATE,
     ) -> None:
         """`depth` tokens for every draft, where time is left; 0 chooses by prediction.
-        `max_context` is the longest text that the draft can follow."""
+        `max_context` is the longest text that the draft can follow. `prior`: how often a drafted
+        token is expected to be right before any was verified."""
         self._steps = steps
         self._rows = rows
         self._times = times
@@ -64,7 +66,7 @@ class ModelSpeculator:
         self._rest = Rest()
         self._always = depth > 0
         self._drafting = NO_DRAFTING
-        self._overall = Acceptance(PRIOR_RATES)
+        self._overall = Acceptance(((prior,) * PLACES,))
         self._states: dict[Sequence, _State] = {}
 
     @property
