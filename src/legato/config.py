@@ -38,9 +38,10 @@ class EngineConfig:
         scheduling: "deadline" cuts prompts so that running streams stay on time; "throughput"
             fills every step.
         speculate: how next tokens are guessed and verified several at once, which never changes
-            them: "off", "lookup" or "suffix" (copies from the text itself) or "draft=MODEL" (asks
-            a smaller model with the same tokenizer) or "self" (asks this one with some layers left
-            out), then ",k=N" for N tokens a step instead of as many as pay, and for "suffix" ",shared=N" to remember N tokens of a tenant's outputs.
+            them: "off", "lookup" or "suffix" (copies from the text itself), "draft=MODEL" (asks a
+            smaller model with the same tokenizer) or "self" (asks this one with some layers left
+            out); then ",k=N" for N tokens a step instead of as many as pay, and for "suffix"
+            ",shared=N" to remember N tokens of a tenant's outputs.
         ttft_ms: time to first token of requests that bring no objective; 0 means 2 s and three
             times what the prompt takes on an idle machine.
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at
