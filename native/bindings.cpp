@@ -127,6 +127,20 @@ nb::ndarray<nb::numpy, T> new_array(int64_t rows, int64_t columns = -1) {
   return nb::ndarray<nb::numpy, T>(data, columns < 0 ? 1 : 2, shape, owner);
 }
 
+// Log-probabilities of the sampled rows of a step: of the chosen tokens, and `count` alternatives.
+struct LogprobArrays {
+  nb::object chosen, top_ids, top;
+  SamplingResult result;  // its ids are not of these
+};
+
+LogprobArrays new_logprobs(int64_t rows, int64_t count) {
+  auto chosen = new_array<float>(rows);
+  auto top_ids = new_array<int32_t>(rows, count);
+  auto top = new_array<float>(rows, count);
+  return {nb::cast(chosen), nb::cast(top_ids), nb::cast(top),
+          {nullptr, chosen.data(), top_ids.data(), top.data()}};
+}
+
 // An executor, and what was read of the step it ran last. A caller who writes the arrays of that
 // step again and passes it once more does not pay for reading its fields.
 class StepExecutor : public Executor {
@@ -146,6 +160,13 @@ class StepExecutor : public Executor {
     return step_;
   }
 
+  // Arrays for `rows` rows of which none asks for log-probabilities: every step writes the same.
+  const LogprobArrays& no_logprobs(int32_t rows) {
+    if (rows != unasked_rows_) unasked_ = new_logprobs(rows, 0);
+    unasked_rows_ = rows;
+    return unasked_;
+  }
+
   int32_t logits_width() const {
     return plan().result == kNone ? 0 : static_cast<int32_t>(plan().buffers[plan().result].width);
   }
@@ -153,10 +174,13 @@ class StepExecutor : public Executor {
  private:
   nb::object last_;
   Step step_{};
+  LogprobArrays unasked_{};
+  int32_t unasked_rows_ = kNone;
 };
 
+// The largest of the counts, -1 where no row asks for any.
 int32_t most_logprobs(const int32_t* counts, int32_t rows) {
-  int32_t most = 0;
+  int32_t most = -1;
   for (int32_t r = 0; r < rows; ++r) most = std::max(most, counts[r]);
   return most;
 }
@@ -177,19 +201,20 @@ nb::object wanted_rows(nb::handle object, const char* flag, const Step& step, co
 nb::tuple run(StepExecutor& executor, nb::handle object) {
   Step step = executor.read(object);
   const Plan& plan = executor.plan();
-  int32_t chosen = 0, most = 0;
+  int32_t chosen = 0, most = -1;
   if (step.sampling) {
     chosen = step.outputs;
-    step.sampling->max_logprobs = most = most_logprobs(step.sampling->num_logprobs, chosen);
+    most = most_logprobs(step.sampling->num_logprobs, chosen);
+    step.sampling->max_logprobs = std::max(most, 0);
     if (most > executor.logits_width()) {
       throw StepError("malformed step: num_logprobs exceeds the vocabulary");
     }
   }
   auto ids = new_array<int32_t>(chosen);
-  auto logprobs = new_array<float>(chosen);
-  auto top_ids = new_array<int32_t>(chosen, most);
-  auto top_logprobs = new_array<float>(chosen, most);
-  step.result = {ids.data(), logprobs.data(), top_ids.data(), top_logprobs.data()};
+  const LogprobArrays logprobs =
+      most < 0 ? executor.no_logprobs(chosen) : new_logprobs(chosen, most);
+  step.result = logprobs.result;
+  step.result.token_ids = ids.data();
   const nb::object logits =
       wanted_rows(object, "want_logits", step, plan, plan.result, &step.logits);
   const nb::object hidden =
@@ -198,7 +223,7 @@ nb::tuple run(StepExecutor& executor, nb::handle object) {
     const nb::gil_scoped_release release;
     executor.run(step);
   }
-  return nb::make_tuple(ids, logprobs, top_ids, top_logprobs, logits, hidden);
+  return nb::make_tuple(ids, logprobs.chosen, logprobs.top_ids, logprobs.top, logits, hidden);
 }
 
 void bind_operands(nb::module_& m) {

@@ -247,3 +247,13 @@ def test_a_step_that_could_not_be_read_is_read_again(backend):
         backend.run(step)
     object.__setattr__(step, "positions", step.positions.astype(np.int32))
     np.testing.assert_array_equal(backend.run(step).logits, expected)
+
+
+def test_rows_that_ask_for_no_logprobs_have_none_whatever_others_asked(backend):
+    asking = make_step([Part([1, 2, 3], 0, [[0]])], outputs=[2])
+    plain = replace(asking, sampling=sampling_input(1, 160))
+    asking = replace(asking, sampling=replace(sampling_input(1, 160), num_logprobs=i32(2)))
+    for step, width in ((plain, 0), (asking, 2), (plain, 0)):
+        output = backend.run(step)
+        assert output.top_ids.shape == output.top_logprobs.shape == (1, width)
+        assert np.isnan(output.logprobs).tolist() == [not width]
