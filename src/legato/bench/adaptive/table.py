@@ -24,7 +24,8 @@ def columns(document: Document) -> tuple[str, ...]:
 
 def rows(document: Document) -> list[tuple[str, ...]]:
     """A line for each strategy: figures a question, with their 95 % intervals."""
-    return [_row(each, _has_cost(document)) for each in document["strategies"]]
+    has_cost, baseline = _has_cost(document), document["strategies"][0]
+    return [_row(each, has_cost, each is baseline) for each in document["strategies"]]
 
 
 def set_rows(document: Document) -> list[tuple[str, ...]]:
@@ -76,15 +77,15 @@ def _live_note(live: Document, questions: int) -> str:
     return f"{text}; decided as replayed at {live['as_replayed']} of {questions} questions"
 
 
-def _row(each: Document, has_cost: bool) -> tuple[str, ...]:
+def _row(each: Document, has_cost: bool, is_baseline: bool) -> tuple[str, ...]:
     seconds = each["seconds"]
     mark = "" if seconds["measured"] else "~"
     cells = (
         each["name"],
         _percent(each["accuracy"], ".1f"),
-        _percent(each["difference"], "+.1f"),
+        "baseline" if is_baseline else _percent(each["difference"], "+.1f"),
         f"{each['samples']['value']:.2f}",
-        _percent(each["saving"], ".1f"),
+        "100" if is_baseline else _percent(each["saving"], ".1f"),
         f"{each['tokens']['value']:.1f}",
         f"{mark}{seconds['value'] * 1e3:.0f}",
     )
