@@ -210,7 +210,7 @@ def test_the_command_ends_with_one_document(model, tmp_path):
     assert document["model"] == "tiny"
     assert json.loads(saved.read_text())["strategies"] == document["strategies"]
     text = page.read_text(encoding="utf-8")
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
     assert "</html>" in text
     assert "adaptive consistency, C = 0.95" in out
 

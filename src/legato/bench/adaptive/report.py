@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -25,6 +25,7 @@ def render_report(document: Document) -> str:
     """The page."""
     style = files("legato.bench").joinpath("data/report.css").read_text(encoding="utf-8")
     lines = "".join(f"<p>{escape(note)}</p>" for note in [_asked(document), *notes(document)])
+    calibration = "".join(_figure(plot) for plot in calibration_plots(document))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -39,7 +40,7 @@ def render_report(document: Document) -> str:
 <div class="plots">{_figure(tradeoff_plot(document))}{_figure(budget_plot(document))}</div>
 <h2>Can the confidence be believed?</h2>
 <p>Points on the dashes are right as often as they say.</p>
-<div class="plots">{_figure(calibration_plot(document))}</div>
+<div class="plots">{calibration}</div>
 {_table(CALIBRATION_COLUMNS, calibration_rows(document))}
 <footer>legato {legato.__version__}</footer>
 </body></html>
@@ -68,14 +69,24 @@ def budget_plot(document: Document) -> Plot:
     return _samples_plot("Accuracy against average samples of a shared budget", series)
 
 
-def calibration_plot(document: Document) -> Plot:
-    """Accuracy against confidence, a curve for each measure."""
+def calibration_plots(document: Document) -> list[Plot]:
+    """Accuracy against confidence, a curve for each measure: of majorities, of single samples."""
+    judged: dict[str, Document] = document["calibration"]
+    majorities = {name: each for name, each in judged.items() if name.endswith("samples")}
+    singles = {name: each for name, each in judged.items() if name not in majorities}
+    return [
+        _reliability("Accuracy against confidence in the majority", majorities),
+        _reliability("Accuracy against confidence in a single sample", singles),
+    ]
+
+
+def _reliability(title: str, judged: Mapping[str, Document]) -> Plot:
     series = [Series("as they say", [(0.0, 0.0), (1.0, 1.0)], 5, dashed=True, marks=False)]
-    for number, (name, judged) in enumerate(document["calibration"].items()):
-        points = [(each["confidence"], each["accuracy"]) for each in judged["bins"]]
+    for number, (name, each) in enumerate(judged.items()):
+        points = [(one["confidence"], one["accuracy"]) for one in each["bins"]]
         series.append(Series(name, points, number))
     unit = Axis("confidence", 0.0, 1.05)
-    return Plot("Accuracy against confidence", unit, Axis("share that is right", 0.0, 1.05), series)
+    return Plot(title, unit, Axis("share that is right", 0.0, 1.05), series)
 
 
 def _family(name: str) -> str:
