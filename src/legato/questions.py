@@ -149,13 +149,12 @@ class Questions:
         while True:
             turn = question.controller.turn(now_ns, self._machine_ns(question))
             if turn.outcome is not None:
-                events = _winner_events(question, turn.outcome, self._close(question))
+                machine_ns = self._close(question)
+                events = _winner_events(question, turn.outcome, machine_ns, now_ns)
                 del self._open[question.request.id]
                 return events
             self._carry_out(question, turn, now_ns)
-            if self._live.of(question.request.id):
-                return []
-            if turn.holds:
+            if turn.holds or self._live.of(question.request.id):
                 return []
             if not turn.probes:  # those without room are answered already
                 raise RuntimeError("a controller neither draws nor decides")
@@ -240,7 +239,9 @@ def _limit(question: _Question, turn: Turn) -> int:
     return min(question.length_limit, len(question.request.prompt) + turn.max_tokens)
 
 
-def _winner_events(question: _Question, outcome: Outcome, machine_ns: int) -> list[TokenEvent]:
+def _winner_events(
+    question: _Question, outcome: Outcome, machine_ns: int, now_ns: int
+) -> list[TokenEvent]:
     """The events of the winner, as those of the only sample of its request.
 
     One that was stopped short of its end (a budget is spent, a stop string came) ends with LENGTH.
@@ -248,7 +249,7 @@ def _winner_events(question: _Question, outcome: Outcome, machine_ns: int) -> li
     request, first = question.request, question.samples[0]
     won = question.events.get(outcome.winner)
     if not won:
-        won = [end_event(first, first.due_ns, FinishReason.LENGTH)]
+        won = [end_event(first, now_ns, FinishReason.LENGTH)]
     wants_logprobs = request.params.logprobs is not None
     events = [
         replace(event, index=0, logprobs=event.logprobs if wants_logprobs else None)
