@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN_VOTES = 10
 WIDTH = 60
+MAX_TOKENS = 512  # a model that does not end would fill the context with every sample
 _DEFAULT = ComputeSettings(answer="text")
 
 StrategyOption = Annotated[
@@ -51,9 +52,15 @@ def solve(
     ] = None,
     budget_tokens: Annotated[int | None, typer.Option(help="Most tokens in all samples.")] = None,
     budget_ms: Annotated[float | None, typer.Option(help="Most milliseconds.")] = None,
+    budget_price: Annotated[
+        float | None, typer.Option(help="Most money; needs --price-per-hour.")
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0.0, help="What this machine costs.")
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="Above 0.")] = 0.7,
     seed: SeedOption = None,
-    max_tokens: MaxTokensOption = None,
+    max_tokens: MaxTokensOption = MAX_TOKENS,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Answer a question with as many samples as it needs."""
@@ -66,6 +73,7 @@ def solve(
         prune_every=prune_every,
         budget_tokens=budget_tokens,
         budget_ms=budget_ms,
+        budget_price=budget_price,
     )
     from legato.cli.progress import resolve_with_progress
     from legato.core import SamplingParams
@@ -74,7 +82,7 @@ def solve(
     text = sys.stdin.read() if question == "-" else question
     params = SamplingParams(temperature=temperature, seed=seed, max_tokens=max_tokens)
     with LLM.from_config(resolve_with_progress(model), config) as llm:
-        solution = llm.solve(text, settings, params)
+        solution = llm.solve(text, settings, params, price_per_hour=price_per_hour)
     if as_json:
         print(json.dumps({"text": solution.text, **asdict(solution.outcome)}))
     else:
