@@ -51,6 +51,7 @@ OBJECTIVES = Objectives(ttft_s=1.0, tbt_s=0.05)
 PROMPT_WORDS = Lognormal(200, 0.4)
 OUTPUT_TOKENS = Fixed(64)
 READY_S = 240.0
+START = 2.0  # first rate of a search, requests/s
 Document = dict[str, Any]
 
 
@@ -188,7 +189,10 @@ def search_capacity(
 ) -> tuple[Capacity, list[Document]]:
     """The capacity, and the runs that found it."""
     search = Search(
-        precision=arguments.precision, duration=arguments.least, longest=arguments.longest
+        start=START,
+        precision=arguments.precision,
+        duration=arguments.least,
+        longest=arguments.longest,
     )
     return measure_capacity(
         endpoint,

@@ -31,7 +31,7 @@ def test_what_the_server_says_of_itself_is_kept() -> None:
     answer = Answer()
     answer.take(chunk("a", legato={"timing": {"ttft_ms": 5}, "cost": {"machine_ms": 7.5}}), 1)
     outcome = settled(answer)
-    assert (outcome.server_ttft_ms, outcome.machine_ms) == (5.0, 7.5)
+    assert (outcome.server_ttft_ms, outcome.machine_ns) == (5.0, 7_500_000)
 
 
 @pytest.mark.parametrize("value", ["x", {"timing": 3}, {"timing": {"ttft_ms": "5"}}, [1]])

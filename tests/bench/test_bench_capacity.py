@@ -41,7 +41,7 @@ def test_a_cliff_is_found_within_the_precision(limit: float) -> None:
 
 def test_the_capacity_was_tried_thoroughly_even_if_a_short_trial_found_it() -> None:
     capacity, tried = cliff(2.0, Search(precision=2.0))
-    assert tried == [(1.0, False), (2.0, False), (4.0, False), (2.0, True)]
+    assert tried == [(1.0, False), (2.0, False), (4.0, False), (4.0, False), (2.0, True)]
     assert capacity.kept is not None
     assert capacity.kept.thorough
 
@@ -57,6 +57,20 @@ def test_a_thorough_trial_overrules_a_short_one() -> None:
     assert capacity.rate == pytest.approx(2**0.5)
     assert capacity.refuted is not None
     assert capacity.refuted.rate == 2.0
+
+
+def test_one_bad_moment_does_not_decide() -> None:
+    trials: list[float] = []
+
+    def trial(rate: float, rule: Rule) -> Point:
+        trials.append(rate)
+        stalled = len(trials) in (1, 4)
+        return Point(rate, 400 if rate <= 3 and not stalled else 300, 400, 60.0)
+
+    capacity = find_capacity(Search(precision=2.0), SHARE, trial)
+    assert trials == [1.0, 1.0, 2.0, 4.0, 4.0, 2.0]
+    assert capacity.rate == 2.0
+    assert [point.overruled for point in capacity.points] == [True] + [False] * 5
 
 
 def test_no_rate_will_do() -> None:

@@ -71,9 +71,11 @@ def test_machine_time_that_the_server_tells_is_added_up_and_priced() -> None:
     run = run_of(count=4)
     assert figures_of(run, Objectives(), MachinePrice(3600.0))["machine"] is None
     for number, each in enumerate(run.outcomes):
-        each.machine_ms = 250.0 * number
+        each.machine_ns = 250 * MS * number
     machine = figures_of(run, Objectives(), MachinePrice(3600.0))["machine"]
-    assert machine == pytest.approx({"requests": 4, "seconds": 1.5, "share": 0.15, "cost": 1.5})
+    assert machine == {
+        "requests": 4, "ns": 1500 * MS, "seconds": 1.5, "share": 0.15, "cost": 1.5,
+    }  # fmt: skip
 
 
 def test_prompts_from_a_prefix_cache_are_told() -> None:

@@ -2,6 +2,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from legato.metrics.price import MachinePrice
 from legato.metrics.prometheus import Endpoint, EngineGauges, Outcome, ServerMetrics
 from legato.metrics.tally import Tally
 from legato.metrics.timeline import Timeline
@@ -27,6 +28,19 @@ def test_a_sample_feeds_the_latency_histograms():
     assert found["legato_tbt_seconds_sum"] == 4.0
     assert found["legato_e2e_seconds_sum"] == 5.0
     assert found["legato_output_tokens_total"] == 3
+
+
+def test_machine_time_adds_up_and_is_priced():
+    metrics = ServerMetrics(EngineGauges, MachinePrice(3.6))
+    for machine_ns in (1, 2, SECOND - 3):
+        metrics.machine.add(machine_ns)
+    found = samples(metrics)
+    assert found["legato_request_machine_seconds_total"] == 1.0
+    assert found["legato_request_cost_total"] == 0.001
+
+
+def test_without_a_price_there_is_no_cost():
+    assert "legato_request_cost_total" not in samples(ServerMetrics(EngineGauges))
 
 
 def test_gauges_are_read_at_the_scrape():

@@ -4,8 +4,15 @@ import pytest
 from asgi_client import AsgiClient
 from fake_source import FakeSource, make_service
 
+from legato.bench import objectives as bench_objectives
+from legato.bench.answer import Answer
+from legato.bench.figures import figures_of
+from legato.bench.outcome import Outcome
+from legato.bench.run import Run
+from legato.bench.sse import EventSplitter
 from legato.core import FinishReason, Objectives, TokenEvent
 from legato.metrics.price import MachinePrice
+from legato.metrics.timeline import Timeline
 from legato.server.app import create_app
 from legato.server.responses import Extension
 from legato.server.settings import ServerSettings
@@ -30,7 +37,9 @@ def last_extension(answer, stream):
 
 
 class MachineTime(FakeSource):
-    """Every sample took an hour of the machine; a cancelled one too, as its last event says."""
+    """Every sample took `took_ns` of the machine; a cancelled one too, as its last event says."""
+
+    took_ns = HOUR_NS
 
     async def generate(self, request):
         async for event in super().generate(request):
@@ -41,15 +50,14 @@ class MachineTime(FakeSource):
                 yield event
         yield self.ending(request, FinishReason.LENGTH)
 
-    @staticmethod
-    def ending(request, reason):
+    def ending(self, request, reason):
         return TokenEvent(
             request_id=request.id,
             index=0,
             token_id=None if reason is FinishReason.CANCELLED else 65,
             time_ns=0,
             finish_reason=reason,
-            machine_ns=HOUR_NS,
+            machine_ns=self.took_ns,
         )
 
 
@@ -131,3 +139,23 @@ def test_the_price_of_a_text_that_a_stop_string_ended_comes_with_its_last_event(
     cost = Extension.model_validate(last_extension(client.post(path, body), stream)).cost
     assert cost.price == 2.5
     assert source.cancelled_samples == [(source.requests[0].id, 0)]
+
+
+def test_no_nanosecond_is_lost_from_the_engine_to_the_measurement():
+    """Response, /metrics and the report of `legato bench` give the same sum, exactly."""
+    client, source = priced()
+    times_ns = [1, 999_999, 1_000_001, 123_456_789_017, 7_777_777_777_777]
+    run = Run(0, ended_ns=1)
+    for source.took_ns in times_ns:
+        body = {**BODIES["/v1/chat/completions"], "stream": True}
+        answer = Answer()
+        for event in EventSplitter().feed(client.post("/v1/chat/completions", body).body):
+            answer.take(event, 0)
+        outcome = Outcome(Timeline(0))
+        answer.settle(outcome)
+        run.outcomes.append(Outcome.from_json(json.loads(json.dumps(outcome.to_json(0)))))
+    figures = figures_of(run, bench_objectives.Objectives(), MachinePrice(2.5))
+    assert figures["machine"]["ns"] == sum(times_ns)
+    metrics = client.get("/metrics").body.decode()
+    assert f"legato_request_machine_seconds_total {sum(times_ns) / 1e9!r}" in metrics
+    assert f"legato_request_cost_total {MachinePrice(2.5).machine_cost(sum(times_ns))!r}" in metrics

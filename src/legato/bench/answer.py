@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from legato.bench.outcome import FailureKind, Outcome, RequestFailedError
+from legato.bench.outcome import NS_PER_MS, FailureKind, Outcome, RequestFailedError
 
 DONE = b"[DONE]"
 MAX_SIZE_LINE = 10  # characters of the size of an HTTP chunk, and the line's end
@@ -131,7 +131,8 @@ class Answer:
         outcome.text = "".join(self.pieces)
         outcome.finish_reason = self.finish_reason
         outcome.server_ttft_ms = _number(self.extension, "timing", "ttft_ms")
-        outcome.machine_ms = _number(self.extension, "cost", "machine_ms")
+        machine_ms = _number(self.extension, "cost", "machine_ms")
+        outcome.machine_ns = None if machine_ms is None else round(machine_ms * NS_PER_MS)
         outcome.timeline.prompt_tokens = self.usage.get("prompt_tokens") or 0
         details = self.usage.get("prompt_tokens_details") or {}
         outcome.cached_tokens = details.get("cached_tokens") or 0

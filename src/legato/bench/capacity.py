@@ -1,7 +1,8 @@
 """Capacity: the highest request rate at which enough requests are fluid, found by search.
 
 The rate doubles in short trials until one fails; then the gap is bisected in thorough ones. Each
-trial ends as soon as a sequential test knows. What is given as the capacity was tried thoroughly.
+trial ends as soon as a sequential test knows. A rate fails in two trials or not at all, so that one
+bad moment does not decide. What is given as the capacity was tried thoroughly.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from legato.errors import LegatoError
 from legato.metrics.confidence import share_interval
 
 HALVINGS = 6  # below the first rate
+ATTEMPTS = 2  # trials that have to fail
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Point:
         kept: whether the share was reached, by the test or, where that stayed open, as observed.
         sure: the test decided.
         thorough: it was given all the time and evidence that it asks for.
+        overruled: it failed, and the next trial of the rate did not.
     """
 
     rate: float
@@ -38,6 +41,7 @@ class Point:
     kept: bool = False
     sure: bool = False
     thorough: bool = False
+    overruled: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the share and its 95 % bounds."""
@@ -55,7 +59,7 @@ class Capacity:
     Attributes:
         search: how it went about it.
         share: of the requests that has to be fluid.
-        points: the trials in their order; a rate may have had two.
+        points: the trials in their order; a rate may have had several.
         interrupted: the search was ended early.
     """
 
@@ -67,7 +71,8 @@ class Capacity:
     @property
     def refuted(self) -> Point | None:
         """The lowest rate that did not keep the share."""
-        return min((p for p in self.points if not p.kept), key=_rate, default=None)
+        failed = (point for point in self.points if not (point.kept or point.overruled))
+        return min(failed, key=_rate, default=None)
 
     @property
     def kept(self) -> Point | None:
@@ -114,11 +119,16 @@ def find_capacity(search: Search, share: float, trial: Trial) -> Capacity:
     while (step := next_step(capacity)) is not None:
         rate, thorough = step
         rule = search.rule(share, thorough=thorough)
-        point = trial(rate, rule)
-        if point is None:
-            capacity.interrupted = True
-            break
-        capacity.points.append(judged(point, rule, thorough))
+        found: list[Point] = []
+        while len(found) < ATTEMPTS and not any(point.kept for point in found):
+            point = trial(rate, rule)
+            if point is None:
+                capacity.interrupted = True
+                return capacity
+            found.append(judged(point, rule, thorough))
+            capacity.points.append(found[-1])
+        for failed in found[:-1]:
+            failed.overruled = found[-1].kept
     return capacity
 
 

@@ -85,12 +85,13 @@ def _cost(outcomes: Sequence[Outcome], window_s: float, price: Price | None) -> 
 
 def _machine(outcomes: Sequence[Outcome], window_s: float, price: Price | None) -> Figures | None:
     """Machine time that the server attributed to the requests; what is left over was idle."""
-    told = [outcome for outcome in outcomes if outcome.machine_ms is not None]
+    told = [outcome.machine_ns for outcome in outcomes if outcome.machine_ns is not None]
     if not told:
         return None
-    seconds = sum(outcome.machine_ms or 0.0 for outcome in told) / 1000
+    seconds = sum(told) / NS_PER_SECOND
     return {
         "requests": len(told),
+        "ns": sum(told),
         "seconds": seconds,
         "share": seconds / window_s,
         "cost": price.cost(seconds, 0, 0) if isinstance(price, MachinePrice) else None,

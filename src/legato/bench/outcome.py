@@ -49,7 +49,7 @@ class Outcome:
         counted_by: "usage", or "chunks" where the server sent no usage: then a chunk is a token.
         cached_tokens: prompt tokens that the server reused, where it says so.
         server_ttft_ms: the server's own figure, where it sends `legato.timing`.
-        machine_ms: machine time that the request took, where the server sends `legato.cost`.
+        machine_ns: machine time that the request took, where the server sends `legato.cost`.
         failure: None for a success.
         detail: the failure in words.
         warmup: sent before the measured window.
@@ -62,7 +62,7 @@ class Outcome:
     counted_by: str = "chunks"
     cached_tokens: int = 0
     server_ttft_ms: float | None = None
-    machine_ms: float | None = None
+    machine_ns: int | None = None
     failure: FailureKind | None = None
     detail: str = ""
     warmup: bool = False
@@ -91,7 +91,7 @@ class Outcome:
             "counted_by": self.counted_by,
             "finish_reason": self.finish_reason,
             "server_ttft_ms": self.server_ttft_ms,
-            "machine_ms": self.machine_ms,
+            "machine_ns": self.machine_ns,
             "failure": self.failure,
             "detail": self.detail,
             "warmup": self.warmup,
@@ -109,7 +109,7 @@ class Outcome:
             counted_by=record["counted_by"],
             cached_tokens=record["cached_tokens"],
             server_ttft_ms=record["server_ttft_ms"],
-            machine_ms=record.get("machine_ms"),
+            machine_ns=record.get("machine_ns"),
             failure=FailureKind(record["failure"]) if record["failure"] else None,
             detail=record["detail"],
             warmup=record["warmup"],

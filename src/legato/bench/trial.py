@@ -16,8 +16,11 @@ from legato.bench.run import Limits
 from legato.bench.serve import Measurement, Watch, measure, unwatched
 from legato.bench.workload import Workload
 from legato.errors import LegatoError
+from legato.metrics.latency import NS_PER_SECOND
 
 WorkloadOf = Callable[[float, int], Workload]  # of a rate, and a number that makes it new
+PROBE_TOKENS = 8
+BUSY = 1.5  # times the quickest answer to the probe: a server that takes longer has other work
 OnTrial = Callable[[Document, Point], None]
 
 
@@ -40,9 +43,10 @@ def measure_capacity(
         watch: shows what goes on.
     """
     documents: list[Document] = []
+    idleness = Idleness(endpoint, measurement.timeout_s)
 
     def trial(rate: float, rule: Rule) -> Point | None:
-        if not asyncio.run(_idles(endpoint, measurement.timeout_s)):
+        if not asyncio.run(idleness.wait()):
             return None
         workload = workload_of(rate, len(documents))
         limits = Limits(duration_s=search.longest)
@@ -59,14 +63,37 @@ def measure_capacity(
     return find_capacity(search, measurement.objectives.share, trial), documents
 
 
-async def _idles(endpoint: Endpoint, timeout_s: float) -> bool:
-    """One short request, whose answer comes when the work of the trial before is done.
+class Idleness:
+    """Tells when a server has nothing left to do: a short request takes what it took at first.
 
-    False when that was interrupted.
+    A server may go on for seconds with requests whose client has gone, and another trial would
+    suffer for them.
     """
-    client = Client(endpoint, timeout_s=timeout_s)
-    outcome = await client.ask([{"role": "user", "content": "Hello"}], max_tokens=1)
-    client.close()
-    if outcome.failure not in (None, FailureKind.UNFINISHED):
-        raise LegatoError(f"the server is not ready ({outcome.failure}): {outcome.detail}")
-    return outcome.succeeded
+
+    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._quickest_ns: int | None = None
+
+    async def wait(self) -> bool:
+        """Ask until the answer is quick again; false when that was interrupted."""
+        client = Client(self._endpoint, timeout_s=self._timeout_s)
+        until_ns = client.clock.now_ns() + round(self._timeout_s * NS_PER_SECOND)
+        try:
+            while (took_ns := await self._ask(client)) is not None:
+                known_ns = self._quickest_ns  # of no use from one answer: the first may be slow
+                self._quickest_ns = min(took_ns, known_ns or took_ns)
+                quick = known_ns is not None and took_ns < BUSY * known_ns
+                if quick or client.clock.now_ns() > until_ns:
+                    return True
+            return False
+        finally:
+            client.close()
+
+    async def _ask(self, client: Client) -> int | None:
+        outcome = await client.ask([{"role": "user", "content": "Hello"}], max_tokens=PROBE_TOKENS)
+        if outcome.failure is FailureKind.UNFINISHED:
+            return None
+        if not outcome.succeeded:
+            raise LegatoError(f"the server is not ready ({outcome.failure}): {outcome.detail}")
+        return outcome.timeline.stamps_ns[-1] - outcome.sent_ns

@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector
 
 from legato.metrics import latency
 from legato.metrics.latency import NS_PER_SECOND
+from legato.metrics.machine_time import MachineTime
+from legato.metrics.price import MachinePrice
 from legato.metrics.steps import StepMetrics
 from legato.metrics.tally import Tally
 from legato.metrics.timeline import Timeline
@@ -86,12 +88,15 @@ _GAUGES = {
 class ServerMetrics:
     """Counters and histograms of one app, and gauges read from the engine at each scrape.
 
-    `steps` takes what the engine tells of each of its steps.
+    `steps` takes what the engine tells of each of its steps, `machine` the machine time of each
+    answer; with a `price` it tells the cost, too.
     """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, gauges: Callable[[], EngineGauges]) -> None:
+    def __init__(
+        self, gauges: Callable[[], EngineGauges], price: MachinePrice | None = None
+    ) -> None:
         self.registry = registry = CollectorRegistry()
         registry.register(_GaugeCollector(gauges))
         labels = ("endpoint", "outcome")
@@ -106,6 +111,8 @@ class ServerMetrics:
         self._tbt = _histogram(registry, "legato_tbt", "Time between tokens", TBT_BUCKETS)
         self._total = _histogram(registry, "legato_e2e", "Arrival to last token", TOTAL_BUCKETS)
         self.steps = StepMetrics(registry)
+        self.machine = MachineTime(price)
+        registry.register(self.machine)
 
     def count_call(self, endpoint: Endpoint, outcome: Outcome) -> None:
         """One HTTP call ended."""

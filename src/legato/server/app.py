@@ -53,7 +53,7 @@ def create_app(
         observers: told of every call that has ended.
     """
     lifecycle = lifecycle or Lifecycle()
-    metrics = metrics or ServerMetrics(lambda: service.source.status().gauges)
+    metrics = metrics or ServerMetrics(lambda: service.source.status().gauges, service.price)
     app = _routed(
         generation_routes(service, settings, metrics),
         embedding_routes(service, settings, metrics),

@@ -93,10 +93,10 @@ def extension(
 
 
 def machine_cost(price: MachinePrice | None, machine_ns: int) -> dict[str, float] | None:
-    """Machine time and its price, where it has one."""
+    """Machine time, not rounded so that sums add up, and its price, where it has one."""
     if price is None:
         return None
-    return {"machine_ms": _ms(machine_ns), "price": price.machine_cost(machine_ns)}
+    return {"machine_ms": machine_ns / NS_PER_MS, "price": price.machine_cost(machine_ns)}
 
 
 def _timing(generation: Generation) -> dict[str, Any]:

@@ -41,5 +41,6 @@ class Recorder:
         )
         self.call.ttft_ns = None if first is None else first - generation.arrival_ns
         self.metrics.count_prompt(self.generation.prompt_tokens, self.generation.cached_tokens)
+        self.metrics.machine.add(generation.machine_ns)
         for timeline in timelines:
             self.metrics.observe_sample(timeline)

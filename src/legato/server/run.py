@@ -62,7 +62,7 @@ def serve(model: str | Path, config: EngineConfig, settings: ServerSettings) -> 
     with listen(settings.host, settings.port) as listener, call_observers(settings) as observers:
         clock = RealClock()
         assembled = assemble(model, config, clock)
-        metrics = ServerMetrics(lambda: source.status().gauges)
+        metrics = ServerMetrics(lambda: source.status().gauges, machine_price(settings))
         engine = AsyncEngine(
             assembled.engine,
             clock,
