@@ -19,6 +19,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -71,6 +73,7 @@ class Server:
 def main() -> None:
     """Measure and print."""
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the server that runs
     runs: list[Document] = []
     capacities: dict[str, Capacity] = {}
     for server in present_servers(arguments) * arguments.rounds:
@@ -232,6 +235,9 @@ def counted(document: Document) -> tuple[int, int]:
 @contextmanager
 def running(server: Server, port: int) -> Iterator[Endpoint]:
     """The server's endpoint while it runs."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ServerError(f"somebody else listens on port {port}")
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             server.command, stdout=said, stderr=said, env={**os.environ, **server.environment}

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from legato.bench.objectives import read_profile
 from legato.bench.replay import ReplayServer
 from legato.bench.script import Script, Step, read_scripts
+from legato.bench.serve import measure_in_turn
 from legato.cli.bench.options import WorkloadOptions
 from legato.cli.main import app
 from legato.errors import LegatoError
@@ -108,6 +109,19 @@ def test_endpoints_side_by_side_get_the_same_stream_at_once(url: str) -> None:
     assert first["figures"]["requests"] == second["figures"]["requests"] == 5
     assert first["workload"] == second["workload"]
     assert first["figures"]["cost"]["total"] > 0
+
+
+def test_an_interruption_ends_all_rates_on_all_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def measured(group: list[str], workload: None, rate: float, *_: object) -> list[object]:
+        asked.append((group[0], rate))
+        return [{"figures": {"interrupted": len(asked) == 2}}]
+
+    monkeypatch.setattr("legato.bench.serve.measure", measured)
+    runs = measure_in_turn([["a"], ["b"]], [1.0, 2.0, 3.0], lambda *_: None, None)
+    assert asked == [("a", 1.0), ("a", 2.0)]
+    assert len(runs) == 2
 
 
 @pytest.mark.parametrize(

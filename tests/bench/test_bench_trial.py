@@ -13,7 +13,7 @@ import pytest
 from legato.bench.arrivals import Constant
 from legato.bench.endpoint import Endpoint
 from legato.bench.judge import Judge
-from legato.bench.lengths import Fixed
+from legato.bench.lengths import Fixed, Listed
 from legato.bench.objectives import Objectives
 from legato.bench.outcome import FailureKind
 from legato.bench.replay import ReplayServer
@@ -41,21 +41,21 @@ def workload(rate: float, number: int = 0) -> Workload:
     )
 
 
-def judged_run(*scripts: Script) -> Run:
+def judged_run(stream: Workload, script: Script, objectives: Objectives) -> Run:
     """A run that would last a minute."""
     rule = replace(SEARCH, longest=60.0).rule(0.99, thorough=True)
 
     async def run() -> Run:
-        async with ReplayServer(scripts) as server:
-            measurement = replace(MEASUREMENT, rule=rule, timeout_s=60.0)
-            (run,) = await drive([Endpoint(url=server.url)], workload(500), 500, measurement)
+        async with ReplayServer([script]) as server:
+            measurement = Measurement(objectives, None, MEASUREMENT.limits, rule=rule)
+            (run,) = await drive([Endpoint(url=server.url)], stream, 500, measurement)
             return run
 
     return asyncio.run(run())
 
 
 def test_a_run_ends_when_its_rate_is_known_to_be_kept() -> None:
-    run = judged_run(QUICK)
+    run = judged_run(workload(500), QUICK, Objectives(ttft_s=60.0))
     assert run.sending_ns >= 0.2 * SECOND
     assert all(outcome.succeeded for outcome in run.outcomes)
     assert run.cut_off == 0
@@ -63,8 +63,9 @@ def test_a_run_ends_when_its_rate_is_known_to_be_kept() -> None:
 
 
 def test_a_run_ends_before_hopeless_answers_do() -> None:
-    """Nothing is ever answered: requests are lost when they cannot be fluid any more."""
-    run = judged_run(STUCK)
+    """Nothing is ever answered. Short requests are soon lost; long ones might still be fluid."""
+    stream = replace(workload(500), output_tokens=Listed((1, 100_000)))
+    run = judged_run(stream, STUCK, OBJECTIVES)
     assert {outcome.failure for outcome in run.outcomes} == {FailureKind.UNFINISHED}
     assert len(run.outcomes) >= 2
     assert run.cut_off > 0

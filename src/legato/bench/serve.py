@@ -21,6 +21,7 @@ from legato.bench.workload import Workload
 from legato.metrics.price import Price
 
 Watched = Sequence[tuple[str, Load]]  # loads that run, with a title each
+WorkloadOf = Callable[[float, int], Workload]  # of a rate, and a number that makes it new
 Watch = Callable[[Watched], AbstractAsyncContextManager[None]]
 
 
@@ -76,6 +77,23 @@ def measure(
         }
         for endpoint, run in zip(endpoints, runs, strict=True)
     ]
+
+
+def measure_in_turn(
+    groups: Sequence[Sequence[Endpoint]],
+    rates: Sequence[float],
+    workload_of: WorkloadOf,
+    measurement: Measurement,
+    watch: Watch = unwatched,
+) -> list[dict[str, Any]]:
+    """Every rate on every group of endpoints, one after the other, until somebody interrupts."""
+    documents: list[dict[str, Any]] = []
+    for group in groups:
+        for number, rate in enumerate(rates):
+            documents += measure(group, workload_of(rate, number), rate, measurement, watch)
+            if documents[-1]["figures"]["interrupted"]:
+                return documents
+    return documents
 
 
 def describe_workload(workload: Workload) -> dict[str, str]:

@@ -12,7 +12,8 @@ Row = tuple[str, Callable[[Document], str]]
 
 def title_of(document: Document) -> str:
     """Host and rate of a run."""
-    return f"{document['endpoint'].partition('://')[2].partition('/')[0]} @ {document['rate']:g}/s"
+    host = document["endpoint"].partition("://")[2].partition("/")[0]
+    return f"{host} @ {document['rate']:.3g}/s"
 
 
 def rows() -> list[Row]:

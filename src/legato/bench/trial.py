@@ -13,12 +13,10 @@ from legato.bench.endpoint import Endpoint
 from legato.bench.outcome import FailureKind
 from legato.bench.rule import Rule, Search
 from legato.bench.run import Limits
-from legato.bench.serve import Measurement, Watch, measure, unwatched
-from legato.bench.workload import Workload
+from legato.bench.serve import Measurement, Watch, WorkloadOf, measure, unwatched
 from legato.errors import LegatoError
 from legato.metrics.latency import NS_PER_SECOND
 
-WorkloadOf = Callable[[float, int], Workload]  # of a rate, and a number that makes it new
 PROBE_TOKENS = 8
 BUSY = 1.5  # times the quickest answer to the probe: a server that takes longer has other work
 OnTrial = Callable[[Document, Point], None]

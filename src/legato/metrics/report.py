@@ -71,7 +71,7 @@ def summarize(
     input_tokens = sum(timeline.prompt_tokens for timeline in done)
     output_tokens = sum(timeline.output_tokens for timeline in done)
     scores = [fluidity(t.gaps_ns(), deadlines(t)) for t in done] if deadlines else []
-    fluid = _fluid(scores, requests, fluid_enough)
+    fluid = _fluid(scores, requests, fluid_enough) if deadlines and requests else None
     tpots = [tpot for timeline in done if (tpot := latency.tpot_ns(timeline)) is not None]
     return Report(
         requests=requests,
@@ -106,8 +106,6 @@ def _on_time(scores: Sequence[Fluidity]) -> float | None:
     return 1 - sum(s.late_tokens for s in scores) / sum(s.tokens for s in scores)
 
 
-def _fluid(scores: Sequence[Fluidity], requests: int, enough: float) -> float | None:
+def _fluid(scores: Sequence[Fluidity], requests: int, enough: float) -> float:
     """Share of all requests, failed ones included, that were fluid."""
-    if not scores:
-        return None
     return sum(score.index >= enough for score in scores) / requests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -41,7 +41,7 @@ def bench_serve(
     --together all get the same stream at the same time.
     """
     from legato.bench.run import FOREVER, Limits
-    from legato.bench.serve import Measurement, measure
+    from legato.bench.serve import Measurement, measure_in_turn
     from legato.cli.bench.output import parse_numbers, publish
     from legato.cli.bench.watch import watched
 
@@ -54,12 +54,5 @@ def bench_serve(
     rates = parse_numbers(rate, "--rate")
     endpoints = [asking.endpoint(url) for url in urls]
     groups = [endpoints] if together else [[endpoint] for endpoint in endpoints]
-    documents: list[dict[str, Any]] = []
-    for group in groups:
-        for number, each in enumerate(rates):
-            workload = stream.workload(each, trial=number)
-            measured = measure(group, workload, each, measurement, watched)
-            documents += measured
-            if measured[0]["figures"]["interrupted"]:
-                break
+    documents = measure_in_turn(groups, rates, stream.workload, measurement, watched)
     publish(documents, json_file, html)
