@@ -249,7 +249,9 @@ def test_cancelled_and_ended_sequences_are_forgotten():
 
 def test_a_draft_that_costs_more_than_it_gives_is_not_used():
     engine, _, draft = drafting_engine(0)
-    engine._scheduler.drafts._speculator._times.decode_ns = lambda count, past: 1e9
+    times = engine._scheduler.drafts._speculator._times
+    times.decode_ns = lambda count, past: 1e9
+    times.ns = lambda parts: 1e9 * len(parts)
     finish_all(engine, make_request("a", length=10, max_tokens=60))
     assert drafted(engine) == (0, 0)
     assert draft.rows == 0

@@ -24,6 +24,9 @@ from legato.speculative.draft_times import DraftTimes
 from legato.speculative.model_plan import DraftPlan, DraftPlanner
 from legato.speculative.rest import Rest
 
+FEW_DRAFTS = 4
+"""Before so many drafts of its own a sequence goes by what those of all sequences taught."""
+
 PRIOR_RATE = 0.65
 """How often a drafted token is right, when all before it were, before anything is known of it."""
 
@@ -33,11 +36,13 @@ class _State:
     """What drafting for one sequence taught.
 
     Attributes:
+        drafts: how many of its drafts were verified.
         base: its tokens when it was last drafted for.
         written: drafted tokens whose keys and values the draft wrote after them.
     """
 
     acceptance: Acceptance
+    drafts: int = 0
     base: int = 0
     written: int = 0
 
@@ -68,6 +73,7 @@ class ModelSpeculator:
         self._drafting = NO_DRAFTING
         self._overall = Acceptance(((prior,) * PLACES,))
         self._states: dict[Sequence, _State] = {}
+        self._drafts = 0
 
     @property
     def figures(self) -> SpeculationFigures:
@@ -91,6 +97,7 @@ class ModelSpeculator:
     def propose(self, limits: dict[Sequence, int], budget: StepBudget) -> dict[Sequence, List[int]]:
         """See `scheduler.drafts.Speculator`."""
         self._drafting = NO_DRAFTING
+        self._planner.trust(self._drafts)
         plan = self._planner.plan(limits, budget, self._rest.length)
         self._rest.judge(bool(plan))
         if not plan:
@@ -116,6 +123,8 @@ class ModelSpeculator:
     def verified(self, sequence: Sequence, draft: List[int], accepted: int) -> None:
         """See `scheduler.drafts.Speculator`."""
         state = self._states[sequence]
+        self._drafts += 1
+        state.drafts += 1
         self._account.verified(len(draft), accepted)
         self._overall.observe(0, len(draft), accepted)
         state.acceptance.observe(0, len(draft), accepted)
@@ -132,7 +141,9 @@ class ModelSpeculator:
         self._steps.close()
 
     def _gains(self, sequence: Sequence, count: int) -> List[float]:
-        return self._state(sequence).acceptance.gains(0, count)
+        state = self._state(sequence)
+        known = state.acceptance if state.drafts >= FEW_DRAFTS else self._overall
+        return known.gains(0, count)
 
     def _state(self, sequence: Sequence) -> _State:
         state = self._states.get(sequence)

@@ -56,12 +56,18 @@ class DraftPlanner:
         self._gains = gains
         self._depth = depth
         self._max_context = max_context
+        self._most_trusted = MAX_DEPTH
         self._idle_ns = 0.0  # of steps since something was drafted
 
     @property
     def ahead(self) -> int:
         """Most tokens of a draft."""
         return self._depth or MAX_DEPTH
+
+    def trust(self, drafts: int) -> None:
+        """So many drafts were verified since the start: the first are short, in case the model is
+        not as good as is expected."""
+        self._most_trusted = min(MAX_DEPTH, 1 << min(drafts, MAX_DEPTH))
 
     def plan(
         self, limits: dict[Sequence, int], budget: StepBudget, steps_since: int = 1
@@ -102,7 +108,8 @@ class DraftPlanner:
     def _most(self, sequence: Sequence, limit: int) -> int:
         """Most tokens to draft for it, whatever they cost."""
         own = sequence.request.draft_tokens
-        most = min(limit, self._max_context - sequence.num_tokens, self.ahead)
+        most = self._depth or self._most_trusted
+        most = min(most, limit, self._max_context - sequence.num_tokens)
         return max(0, most if own is None else min(own, most))
 
     def _give_depths(
