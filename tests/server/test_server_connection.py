@@ -16,6 +16,7 @@ from fake_source import FakeSource, make_service
 from live_server import LiveServer
 
 from legato.server.app import create_app
+from legato.server.connection import MAX_HEAD
 from legato.server.run import connections, listen
 from legato.server.settings import ServerSettings
 
@@ -27,7 +28,8 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: applicat
 def served(source: FakeSource | None = None, **settings: float) -> Iterator[LiveServer]:
     chosen = ServerSettings(**settings)
     app = create_app(make_service(source or FakeSource(), max_context=300_000), chosen)
-    with LiveServer(app, http=connections(chosen)) as server:
+    limits = {"h11_max_incomplete_event_size": MAX_HEAD}
+    with LiveServer(app, http=connections(chosen), **limits) as server:
         yield server
 
 
