@@ -87,7 +87,8 @@ class ConstraintMasks:
         except Exception:
             return False
         finally:
-            matcher.rollback(accepted)
+            if accepted:
+                matcher.rollback(accepted)
         return True
 
     def _fill_ahead(self, masks: U32, sequence: Sequence, matcher: Matcher) -> None:

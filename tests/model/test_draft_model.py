@@ -14,7 +14,7 @@ from legato.clock import VirtualClock
 from legato.config import EngineConfig
 from legato.core import Request, SamplingParams, TokenEvent
 from legato.cost.machine import DEFAULT_PROFILE
-from legato.draft_model import DraftModel, Target
+from legato.draft_model import DraftModel, Target, open_draft_model
 from legato.engine import Engine
 from legato.errors import BackendError, FetchError, InvalidRequestError
 from legato.llm import LLM
@@ -133,6 +133,12 @@ def test_samples_of_one_prompt(family, backend):
     assert_same(engine, family, [request], backend=backend)
     figures = engine.stats().speculation
     assert figures.accepted == figures.drafted > 0
+
+
+def test_a_target_whose_layers_all_have_windows_has_no_blocks_to_share():
+    program, backend = open_backend(VARIATIONS["mistral"], EngineConfig(backend="reference"))
+    with pytest.raises(InvalidRequestError, match="all layers of this model have a sliding window"):
+        open_draft_model("anything", Target(None, program, backend, None), EngineConfig())
 
 
 @pytest.mark.real_model

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from legato import assemble
 from legato.clock import VirtualClock
 from legato.config import EngineConfig
+from legato.core import SamplingParams
 from legato.cost.machine import DEFAULT_PROFILE
 from legato.draft_model import Target
 from legato.engine import Engine
@@ -132,12 +134,24 @@ def test_what_was_found_is_kept(tmp_path: Path, caplog):
     assert "is ignored" in caplog.text
 
 
+def test_a_shortcut_is_looked_for_once(tmp_path, monkeypatch):
+    calls = []
+
+    def find(target: Target, *_: object) -> FoundShortcut:
+        calls.append(target)
+        return FoundShortcut(Shortcut((0,), 64), 0.5, 0.9)
+
+    monkeypatch.setenv("LEGATO_CACHE", str(tmp_path))
+    monkeypatch.setattr(assemble, "find_shortcut", find)
+    target = make_target("llama", EngineConfig(backend="reference", kv_dtype="f32"))
+    config = EngineConfig(backend="reference")
+    assert assemble._shortcut(target, config) == assemble._shortcut(target, config)
+    assert len(calls) == 1
+
+
 @pytest.mark.real_model
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_a_real_model_writes_the_same_text(smollm2_path, tmp_path, monkeypatch, temperature):
-    from legato import assemble
-    from legato.core import SamplingParams
-
+def test_a_real_model_writes_the_same_text(smollm2_path, monkeypatch, temperature):
     found = FoundShortcut(
         Shortcut(tuple(i for i in range(30) if i not in (9, 11, 13)), 24576), 0.6, 1.0
     )

@@ -88,6 +88,17 @@ def test_roles_of_tokens(byte_tokenizer: Tokenizer, spiece_tokenizer: Tokenizer)
     assert byte_tokenizer.special_id("a") is None
 
 
+def test_the_first_difference_of_two_vocabularies_is_named():
+    tokens = byte_bpe_metadata()["tokenizer.ggml.tokens"]
+    kinds = byte_bpe_metadata()["tokenizer.ggml.token_type"]
+    same = gguf(byte_bpe_metadata())
+    longer = gguf(byte_bpe_metadata(), tokens=[*tokens, "more"], token_type=[*kinds, 1])
+    other = gguf(byte_bpe_metadata(), tokens=[*tokens[:-1], "other"])
+    assert same.first_difference(gguf(byte_bpe_metadata())) is None
+    assert same.first_difference(longer) == longer.first_difference(same) == len(tokens)
+    assert same.first_difference(other) == len(tokens) - 1
+
+
 def test_eos_can_be_added_to_every_text():
     tokenizer = gguf(sentencepiece_metadata(), add_eos_token=True)
     assert tokenizer.encode("")[-1:] == [2]
