@@ -25,6 +25,8 @@ from legato.adaptive.self_consistency import SelfConsistency
 from legato.adaptive.self_evaluation import SelfEvaluation
 from legato.core import FinishReason
 from legato.errors import InvalidRequestError
+from legato.speculative.make import make_speculator
+from legato.speculative.settings import parse_speculation
 from null.fake_backend import finish_all, make_engine, make_request, tokens_of
 
 RULES = [
@@ -70,6 +72,36 @@ def test_a_decision_does_not_depend_on_what_runs_beside_or_on_room(rule, windows
     for request in requests:
         assert_decided(outputs, request, windows)
     assert engine.stats().used_blocks == 0
+
+
+@pytest.mark.parametrize("pruning", [None, Pruning(every=4, margin=5.0)])
+def test_speculation_changes_no_decision(rule, pruning):
+    """Drafts are often wrong here, and several tokens of a sample may come in one step."""
+    seen = []
+    for speculate in ("off", "lookup,k=4", "suffix,k=2"):
+        speculator = make_speculator(parse_speculation(speculate))
+        engine, _ = make_engine(speculator=speculator)
+        pattern = [3, 5, 3, 5, 3, 5, 9] * 6
+        request = replace(
+            question(compute=voting(rule, pruning=pruning), seed=4),
+            prompt=tuple(pattern),
+        )
+        outputs = finish_all(engine, request)
+        outcome = outcome_of(outputs)
+        votes = tuple(outcome.votes.items())
+        seen.append((tokens_of(outputs["q", 0]), outcome.winner, votes, outcome.counted))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_preemption_changes_no_decision(rule):
+    engine, _ = make_engine(num_kv_blocks=14, max_batch_tokens=32)
+    requests = [
+        question(f"q{i}", compute=voting(rule), seed=i, start=i, max_tokens=90) for i in range(3)
+    ]
+    outputs = finish_all(engine, *requests)
+    assert engine.stats().preemptions > 0
+    for request in requests:
+        assert_decided(outputs, request)
 
 
 def test_nothing_is_drawn_that_the_rule_did_not_need(rule):
