@@ -74,8 +74,8 @@ answer took of all steps, and their `price`. `metadata` is the request's.
 With `legato.compute` a question takes as many samples as it needs, and the best of them is the
 one choice of the answer. Samples share the prompt's KV blocks; they are stopped in the step in
 which the strategy decides. They count in the order of their indices, and sample i is a function
-of (seed, i): the winner does not depend on load, unless a time or a price is in the budget. In a
-stream the winner's text comes when it is decided. `n`, several prompts and `max_tokens: 0` do
+of (seed, i): the winner does not depend on load, unless a time or a price is in the budget (or
+tokens, beside `prune_every`). In a stream the winner's text comes when it is decided. `n`, several prompts and `max_tokens: 0` do
 not go with it. `usage` counts the tokens of all samples. The answer's `legato.compute` holds the
 winner's `answer`, the `votes` of the samples that counted (`samples_counted`), the strategy's
 `confidence`, which sample is the `winner`, how many samples were begun (`samples_used`), given up
