@@ -24,6 +24,10 @@ LEAST_RETRY_S = 1.0
 STRETCH = 2.0
 """However short its objectives, a request is not refused for less than this many times what it
 takes on an idle machine."""
+BURST_NS = 10_000_000_000
+"""An engine that has had prompts to compute for longer is overloaded; until then it is a burst."""
+BURST_PATIENCE = 5.0
+"""In a burst, a request for which nobody stated a TTFT may wait this many times longer."""
 
 
 class Admission:
@@ -64,8 +68,9 @@ class Admission:
         """Raise OverloadedError where the objectives of `request` are out of reach.
 
         That is where its first token, or its tokens from then on, are predicted later than
-        `patience` times their objective. What lies in the load is meant: on an idle machine
-        nothing is refused, however short its objectives.
+        `patience` times their objective, or five times that in a burst where nobody stated one.
+        What lies in the load is meant: on an idle machine nothing is refused, however short its
+        objectives.
 
         Args:
             rows_before: prompt tokens of requests that came before and are not in `load`.
@@ -78,10 +83,17 @@ class Admission:
         view = fair_view(load, request.tenant, urgency, rows)
         row_ns = times.row_ns(len(view.running), view.depth, view.tbt_ns)
         expected_ns = first_token_ns(view, urgency, rows, times) + rows_before * row_ns
-        latest_ns = max(self._config.patience * objective_ns, STRETCH * times.prefill_ns(rows))
+        patience = self._first_token_patience(request, load, now_ns)
+        latest_ns = max(patience * objective_ns, STRETCH * times.prefill_ns(rows))
         if expected_ns > latest_ns:
             _refuse("the first token would come in", expected_ns, objective_ns, latest_ns)
         self._check_pace(request, view)
+
+    def _first_token_patience(self, request: Request, load: Load, now_ns: int) -> float:
+        stated = request.objectives.ttft_ns or self._config.ttft_ms
+        since_ns = load.behind_since_ns
+        bursts = since_ns is None or now_ns - since_ns < BURST_NS
+        return self._config.patience * (BURST_PATIENCE if bursts and not stated else 1.0)
 
     def _check_pace(self, request: Request, load: Load) -> None:
         """Likewise for the time between tokens, where it is the request's own or the operator's:

@@ -50,6 +50,7 @@ class EngineConfig:
             their objectives (for those between tokens: where request or operator gave one); 0
             refuses none for that reason. Less than 1 leaves a part of the objective for what is
             not foreseen; with more the admitted wait longer, and under overload come too late.
+            A burst of less than 10 s may wait five times longer where nobody stated a `ttft_ms`.
     """
 
     backend: BackendName = "native"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,28 @@ def test_behind_two_hundred_long_streams_a_request_is_refused_early():
         engine.check_load(make_request("x", 20), engine.load())
     assert caught.value.retry_after > 60
     engine.check_load(make_request("x", 20, priority=-1), engine.load())
+
+
+def test_a_burst_may_wait_where_nobody_stated_an_objective_but_lasting_overload_may_not():
+    engine = simulated(prefix_cache=False)
+    stated = replace(make_request("s", 100), objectives=Objectives(ttft_ns=2_500_000_000))
+    unstated = make_request("x", 100)
+
+    def fill() -> None:
+        for _ in range(80 - len(engine.load().queue)):
+            engine.add(make_request(f"r{next(numbers)}", 100, max_tokens=1))
+
+    numbers = itertools.count()
+    fill()
+    engine.check_load(unstated, engine.load())
+    with pytest.raises(OverloadedError):
+        engine.check_load(stated, engine.load())
+    start_ns = engine._clock.now_ns()
+    while engine._clock.now_ns() - start_ns < 11e9:
+        engine.step()
+        fill()
+    with pytest.raises(OverloadedError):
+        engine.check_load(unstated, engine.load())
 
 
 def test_prompts_are_expected_to_be_cached_as_often_as_they_were():

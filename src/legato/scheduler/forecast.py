@@ -36,6 +36,8 @@ class Load:
         mean_output: how many tokens a sequence generates on average; None while none has ended.
         running_tenants, queue_tenants: whose they are, in the same order.
         unstarted: requests of each tenant that have never run.
+        behind_since_ns: since when there were always prompt tokens to compute; None where there
+            are none.
     """
 
     slots: int
@@ -47,6 +49,7 @@ class Load:
     running_tenants: tuple[Tenant, ...] = ()
     queue_tenants: tuple[Tenant, ...] = ()
     unstarted: Mapping[Tenant, int] = field(default_factory=dict)
+    behind_since_ns: int | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -138,11 +141,12 @@ def load_of(
     mean_output: float | None,
     miss_share: float,
     unstarted: Mapping[Tenant, int],
+    behind_since_ns: int | None,
 ) -> Load:
     """The load that these sequences are.
 
     `miss_share` of the tokens of prompts that wait will have to be computed, the rest comes from
-    the prefix cache. `unstarted` requests of each tenant have never run.
+    the prefix cache. For `unstarted` and `behind_since_ns` see `Load`.
     """
     queue = [_queued(s, s.num_pending, False) for s in running if s.num_pending > 1]
     queue += [
@@ -162,6 +166,7 @@ def load_of(
         running_tenants=tuple(s.request.tenant for s in running),
         queue_tenants=tuple(tenant for _, tenant in queue),
         unstarted=unstarted,
+        behind_since_ns=behind_since_ns,
     )
 
 

@@ -66,11 +66,14 @@ class Scheduler:
         self.num_preemptions = 0
         self.prompt_tokens = self.cached_tokens = 0
         self.faults: list[Fault] = []
+        self._behind_since_ns: int | None = None  # since when prompts are always to be computed
         self._max_batch_tokens = max_batch_tokens
         self._max_running = min(max_sequences, max_batch_tokens)
 
     def add(self, sequence: Sequence) -> None:
         """Let `sequence` wait for its turn."""
+        if not (self.running or self.waiting):
+            self._behind_since_ns = None
         insort(self.waiting, sequence, key=_by_rank)
         self.shares.enter(sequence.request.tenant)
 
@@ -104,6 +107,7 @@ class Scheduler:
         drafting = NO_DRAFTING
         self._plan_decodes(rows)
         prefills = len(rows) < len(self.running) or self._may_enter()
+        self._note_backlog(prefills, now_ns)
         drafts = self.drafts.wants(len(rows))
         if prefills or drafts:
             decodes = list(rows) if drafts else []
@@ -147,6 +151,7 @@ class Scheduler:
             mean_output=mean_output,
             miss_share=computed / self.prompt_tokens if self.prompt_tokens else 1.0,
             unstarted=unstarted,
+            behind_since_ns=self._behind_since_ns if self.running or self.waiting else None,
         )
 
     def check_integrity(self) -> None:
@@ -158,6 +163,12 @@ class Scheduler:
         assert tables == {id(table) for table in self.cache.open_tables.values()}
         assert all(sequence.table is None for sequence in self.waiting)
         self.shares.check(s.request.tenant for s in (*self.running, *self.waiting))
+
+    def _note_backlog(self, prefills: bool, now_ns: int) -> None:
+        if not (prefills or self.waiting):
+            self._behind_since_ns = None
+        elif self._behind_since_ns is None:
+            self._behind_since_ns = now_ns
 
     def _plan_decodes(self, rows: Rows) -> None:
         block_size = self.cache.block_size
