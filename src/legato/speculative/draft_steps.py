@@ -11,6 +11,7 @@ import numpy as np
 from legato.backends.base import I32, Backend, SamplingInput, StepInput
 from legato.sampling_slots import SlotStates
 from legato.scheduler.sequence import Sequence
+from legato.speculative.settings import MAX_DEPTH
 
 Tables = Callable[[I32], I32]
 """From the target's block ids i32 [G, S, B] to those that the draft program uses."""
@@ -54,12 +55,26 @@ class DraftSteps:
         self._clips = self._vocab < vocab
         self._input_vocab = input_vocab if input_vocab < vocab else 0
         self._slots = SlotStates(num_slots, vocab, newest_only=True)
+        self._going: _Going | None = None  # of the round under way
 
     def run(self, parts: List[Part]) -> dict[Sequence, int]:
         """The tokens chosen, by sequence; NO_TOKEN where none can be."""
+        self._going = None
         takers = [part.sequence for part in parts if part.samples]
-        output = self._backend.run(self._input(parts, takers))
-        return dict(zip(takers, output.token_ids.tolist(), strict=True))
+        return self._run(self._input(parts, takers), takers)
+
+    def run_newest(self, sequences: list[Sequence]) -> dict[Sequence, int]:
+        """Go on after `run` with the newest drafted token of each of `sequences`."""
+        if self._going is not None and self._going.sequences == sequences:
+            self._going.advance()
+        else:
+            step = self._input([_newest_part(sequence) for sequence in sequences], sequences)
+            self._going = None if self._slots.varies(sequences) else _Going(sequences, step)
+            return self._run(step, sequences)
+        return self._run(self._going.step, sequences)
+
+    def _run(self, step: StepInput, takers: list[Sequence]) -> dict[Sequence, int]:
+        return dict(zip(takers, self._backend.run(step).token_ids.tolist(), strict=True))
 
     def close(self) -> None:
         """Release the draft program's backend."""
@@ -84,7 +99,7 @@ class DraftSteps:
         )
 
     def _block_tables(self, parts: List[Part], longest: int) -> I32:
-        width = -(-longest // self._block_size)
+        width = -(-(longest + MAX_DEPTH) // self._block_size)  # a round goes on with these tables
         tables = (part.sequence.table for part in parts)
         entries = [table.entries[:, :width] for table in tables if table is not None]
         return self._tables(np.stack(entries, axis=1))
@@ -96,6 +111,28 @@ class DraftSteps:
     def _sampling(self, takers: list[Sequence], positions: I32) -> SamplingInput:
         sampling = self._slots.sampling_input(takers, positions)
         return clip_sampling(sampling, self._vocab) if self._clips else sampling
+
+
+@dataclass(slots=True)
+class _Going:
+    """A step of one row of each of some sequences, which becomes the next one in place."""
+
+    sequences: list[Sequence]
+    step: StepInput
+
+    def advance(self) -> None:
+        """Go on to the newest drafted token of each."""
+        step = self.step
+        assert step.sampling is not None
+        step.token_ids[:] = [sequence.draft[-1] for sequence in self.sequences]
+        for positions in (step.positions, step.kv_lengths, step.sampling.position):
+            positions += 1
+
+
+def _newest_part(sequence: Sequence) -> Part:
+    """The row of the newest drafted token."""
+    draft = sequence.draft
+    return Part(sequence, np.array(draft[-1:], np.int32), sequence.num_tokens + len(draft) - 1)
 
 
 def clip_sampling(sampling: SamplingInput, vocab: int) -> SamplingInput:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence as List
 from dataclasses import dataclass
 
-import numpy as np
-
 from legato.scheduler.batch import NO_DRAFTING, NO_TOKEN, Drafting
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
@@ -157,7 +155,7 @@ class ModelSpeculator:
         chosen = self._steps.run(self._first_parts(plan))
         try:
             while going := self._take(chosen, drafts, plan.depths):
-                chosen = self._steps.run([_next_part(sequence) for sequence in going])
+                chosen = self._steps.run_newest(going)
         finally:
             for sequence in drafts:
                 sequence.draft = ()
@@ -200,9 +198,3 @@ class ModelSpeculator:
             if len(draft) < depths[sequence] and token not in sequence.stop_ids:
                 going.append(sequence)
         return going
-
-
-def _next_part(sequence: Sequence) -> Part:
-    """The row of the newest drafted token."""
-    draft = sequence.draft
-    return Part(sequence, np.array(draft[-1:], np.int32), sequence.num_tokens + len(draft) - 1)
