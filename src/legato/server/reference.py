@@ -75,23 +75,20 @@ With `legato.compute` a question takes as many samples as it needs, and the best
 one choice of the answer. Samples share the prompt's KV blocks; they are stopped in the step in
 which the strategy decides. They count in the order of their indices, and sample i is a function
 of (seed, i): the winner does not depend on load, unless a time or a price is in the budget (or
-tokens, beside `prune_every`). In a stream the winner's text comes when it is decided. `n`, several prompts and `max_tokens: 0` do
-not go with it. `usage` counts the tokens of all samples. The answer's `legato.compute` holds the
-winner's `answer`, the `votes` of the samples that counted (`samples_counted`), the strategy's
-`confidence`, which sample is the `winner`, how many samples were begun (`samples_used`), given up
-(`samples_pruned`) and not needed (`samples_saved`), all `tokens`, and `machine_ms`. A budget that
-is spent ends the question with the best sample that has ended, or the first as far as it has come
-(`finish_reason: "length"`).
-
-A text ends with `finish_reason` `stop` (the end of the sequence, a stop string or token), `length`
-(`max_tokens` or the context) or `tool_calls`; on /v1/responses with `status` `completed` or
-`incomplete`. `usage` counts a prompt once, however many samples it has; a stream of chat or
-completions tells it on a last chunk where `stream_options.include_usage` is true, one of
-/v1/responses on its last event. Equal seeds give equal texts where `system_fingerprint` is equal,
-whatever else runs: it stands for version, weights, arithmetic and kind of CPU.
-
-Errors are `{"error": {"message", "type", "param", "code"}}`, in OpenAI's words where known:
-{errors}
+tokens, beside `prune_every`). In a stream the winner's text comes when it is decided. `n`,
+several prompts and `max_tokens: 0` do not go with it. `usage` counts the tokens of all samples.
+The answer's `legato.compute` holds the winner's `answer`, the `votes` of the samples that counted
+(`samples_counted`), the strategy's `confidence`, which sample is the `winner`, how many samples
+were begun (`samples_used`), given up (`samples_pruned`) and not needed (`samples_saved`), all
+`tokens`, and `machine_ms`. A budget that is spent ends the question with the best sample that has
+ended, or the first as far as it has come (`finish_reason: "length"`). A text ends with
+`finish_reason` `stop` (the end of the sequence, a stop string or token), `length` (`max_tokens`
+or the context) or `tool_calls`; on /v1/responses with `status` `completed` or `incomplete`.
+`usage` counts a prompt once, however many samples it has; a stream of chat or completions tells
+it on a last chunk where `stream_options.include_usage` is true, one of /v1/responses on its last
+event. Equal seeds give equal texts where `system_fingerprint` is equal, whatever else runs: it
+stands for version, weights, arithmetic and kind of CPU. Errors are `{"error": {"message", "type",
+"param", "code"}}`, in OpenAI's words where known: {errors}
 
 | endpoint | |
 |---|---|
