@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from legato import assemble
 from legato.adaptive.settings import ComputeSettings
+from legato.bench.adaptive import run
 from legato.bench.adaptive.asking import Asker
 from legato.bench.adaptive.document import Plan
 from legato.bench.adaptive.figures import calibrations, predicted_time, strategy_figures
@@ -78,6 +79,10 @@ def asker(parts: assemble.Assembled) -> Asker:
     return Asker(parts, RealClock(), temperature=1.0, seed=3)
 
 
+def names(entries: list[dict[str, object]]) -> list[object]:
+    return [entry["name"] for entry in entries]
+
+
 def nothing(*_: object) -> None:
     pass
 
@@ -104,11 +109,12 @@ def test_a_replay_is_what_the_engine_decides(asker, sets, fields):
 
 
 def test_the_document_says_that_live_runs_decided_as_replayed(asker, sets):
-    phases: list[str] = []
     asked = select_questions(sets, 6)
     plan = Plan(max_samples=8, price_per_hour=2.0)
-    document = compare_strategies(asker, asked, plan, lambda name, _: phases.append(name), nothing)
-    assert phases == ["all samples", "single sample", LIVE, "best of 8, pruned"]
+    totals: list[int] = []
+    document = compare_strategies(asker, asked, plan, totals.append, nothing)
+    assert totals == [6 * 4]
+    assert names(document["live"]) == ["single sample", LIVE, "best of 8, pruned"]
     assert [live["as_replayed"] for live in document["live"]] == [6, 6, None]
     measured = {f["name"]: f["seconds"]["measured"] for f in document["strategies"]}
     assert [name for name, is_measured in measured.items() if is_measured] == [
@@ -124,14 +130,13 @@ def test_the_document_says_that_live_runs_decided_as_replayed(asker, sets):
 
 
 def test_with_self_evaluation_the_baseline_is_timed_by_a_run_of_its_own(asker, sets):
-    phases: list[str] = []
     plan = Plan(max_samples=4, self_evaluation=True)
     asked = select_questions(sets, 3)
-    document = compare_strategies(asker, asked, plan, lambda name, _: phases.append(name), nothing)
-    assert phases[:2] == ["all samples", "self-consistency, 4"]
+    document = compare_strategies(asker, asked, plan, nothing, nothing)
+    assert names(document["live"])[0] == "self-consistency, 4"
     assert document["strategies"][0]["seconds"]["measured"]
     assert {live["as_replayed"] for live in document["live"]} == {3, None}
-    assert "self-evaluation, 0.5" in [each["name"] for each in document["strategies"]]
+    assert "self-evaluation, 0.5" in names(document["strategies"])
 
 
 def test_a_stopped_run_reports_what_was_finished(model, sets):
@@ -147,6 +152,19 @@ def test_a_stopped_run_reports_what_was_finished(model, sets):
     assert document["live"] == []
     assert parts.engine.stats().used_blocks == 0
     parts.engine.close()
+
+
+def test_runs_take_turns_and_a_stopped_turn_does_not_count(asker, sets, monkeypatch):
+    monkeypatch.setattr(run, "TURN", 4)
+    asked = select_questions(sets, None)
+    whole = compare_strategies(asker, asked, Plan(max_samples=4), nothing, nothing)
+    assert [live["as_replayed"] for live in whole["live"]] == [9, 9, None]
+    done: list[object] = []
+    asker._stopped = lambda: len(done) >= 4 * 4 + 1
+    part = compare_strategies(asker, asked, Plan(max_samples=4), nothing, lambda: done.append(1))
+    assert part["interrupted"]
+    assert part["questions"] == 4
+    assert [live["as_replayed"] for live in part["live"]] == [4, 4, None]
 
 
 def test_the_first_interrupt_is_noted_and_the_second_interrupts():

@@ -46,6 +46,12 @@ class Run:
     seconds: float = 0.0
     interrupted: bool = False
 
+    def extend(self, later: Run, count: int) -> None:
+        """Add a run of further questions, after `count` of this one."""
+        self.outcomes.update({count + number: each for number, each in later.outcomes.items()})
+        self.seconds += later.seconds
+        self.interrupted = self.interrupted or later.interrupted
+
 
 @dataclass(slots=True)
 class KeepAll:
@@ -71,7 +77,7 @@ class KeepAll:
 class Asker:
     """An engine, and how samples are drawn from it.
 
-    Runs share nothing but the model: each finds the prefix cache without anything of its own.
+    Only runs of equal settings find prompts of each other in the prefix cache.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class Asker:
         self._stopped = stopped
         self._grammars = GrammarCompiler(parts.tokenizer)
         self._runs = 0
+        self._salts: dict[str, str] = {}
 
     def draw(
         self,
@@ -112,7 +119,7 @@ class Asker:
             settings = ComputeSettings(strategy=name, answer=asked[number].set.rule)  # type: ignore[arg-type]
             return replace(self._compute(asked[number], settings), strategy=strategies[number])
 
-        run = self._run(asked, compute_of, on_done)
+        run = self._run(asked, name, compute_of, on_done)
         answered = [
             Answered(asked[number].set.set, asked[number].question, strategies[number].kept)
             for number in sorted(run.outcomes)
@@ -129,17 +136,20 @@ class Asker:
             rule = asked[number].set.rule
             return self._compute(asked[number], replace(settings, answer=rule))
 
-        return self._run(asked, compute_of, on_done)
+        return self._run(asked, repr(settings), compute_of, on_done)
 
     def _run(
         self,
         asked: Sequence[Asked],
+        kind: str,
         compute_of: Callable[[int], AdaptiveCompute],
         on_done: Callable[[], None],
     ) -> Run:
         self._runs += 1
+        salt = self._salts.setdefault(kind, str(len(self._salts)))
         requests = [
-            self._request(number, each, compute_of(number)) for number, each in enumerate(asked)
+            replace(self._request(number, each), compute=compute_of(number), cache_salt=salt)
+            for number, each in enumerate(asked)
         ]
         for request in requests:
             self._parts.engine.check(request)
@@ -178,14 +188,12 @@ class Asker:
                 undecided -= 1
                 yield numbers[event.request_id], event.outcome
 
-    def _request(self, number: int, asked: Asked, compute: AdaptiveCompute) -> Request:
+    def _request(self, number: int, asked: Asked) -> Request:
         return Request(
             id=f"{self._runs}-{number}",
             prompt=self._prompt(asked),
             params=self._params(asked.set),
-            cache_salt=str(self._runs),
             constraint=self._constraint(asked),
-            compute=compute,
         )
 
     def _params(self, asked: QuestionSet) -> SamplingParams:

@@ -51,18 +51,18 @@ class Plan:
 def make_document(
     answered: Sequence[Answered], drawn: Run, live: Mapping[str, Run], plan: Plan
 ) -> Document:
-    """The document of `answered` questions, whose samples `drawn` gave, and of `live` runs."""
+    """The document of `answered` questions, whose samples `drawn` gave, and of `live` runs, each of
+    the same questions."""
     replayed = _replayed(answered, plan)
-    finished = {name: run for name, run in live.items() if not run.interrupted}
     judged = calibrations(answered, plan.max_samples)
-    figures = _figures(answered, replayed, drawn, finished, plan)
+    figures = _figures(answered, replayed, drawn, live, plan)
     return {
         "questions": len(answered),
         "max_samples": plan.max_samples,
-        "interrupted": drawn.interrupted or len(finished) < len(live),
+        "interrupted": drawn.interrupted,
         "seconds": drawn.seconds + sum(run.seconds for run in live.values()),
         "strategies": [each.to_json() for each in figures],
-        "live": [_live(name, run, replayed.get(name)) for name, run in finished.items()],
+        "live": [_live(name, run, replayed.get(name)) for name, run in live.items()],
         "even": [asdict(point) for point in even_curve(answered)],
         "shared": [asdict(point) for point in shared_curve(answered)],
         "calibration": {name: each.to_json() for name, each in judged.items()},

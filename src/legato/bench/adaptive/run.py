@@ -1,19 +1,20 @@
-"""A whole comparison: draw samples, then run some strategies through the engine."""
+"""A whole comparison: samples are drawn, and strategies run through the engine, in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
 from legato.adaptive.settings import ComputeSettings, StrategyName
 from legato.bench.adaptive.asking import Asked, Asker, Run
 from legato.bench.adaptive.document import Document, Plan, make_document
 from legato.bench.adaptive.questions import QuestionSet
-from legato.bench.adaptive.replay import SINGLE, baseline
+from legato.bench.adaptive.replay import SINGLE, Answered, baseline
 from legato.errors import LegatoError
 
 LIVE = "adaptive consistency, C = 0.95"
 PRUNE_EVERY = 4  # tokens
+TURN = 96  # questions
 
 
 def select_questions(sets: Sequence[QuestionSet], most: int | None) -> list[Asked]:
@@ -27,7 +28,7 @@ def compare_strategies(
     asker: Asker,
     asked: Sequence[Asked],
     plan: Plan,
-    on_phase: Callable[[str, int], None],
+    on_start: Callable[[int], None],
     on_done: Callable[[], None],
 ) -> Document:
     """The document of a comparison.
@@ -36,26 +37,39 @@ def compare_strategies(
         asker: where samples come from.
         asked: questions, at least one.
         plan: what is compared.
-        on_phase: called with the name of each phase and how many questions it has.
-        on_done: called after each question of a phase.
+        on_start: called with how often a question will be asked in all.
+        on_done: called each time that one was.
 
-    Where the asker is stopped, the document is of the questions that have all their samples.
-    Raises LegatoError where there are none.
+    All runs take turns, `TURN` questions each, so that a machine that drifts favours none. Where
+    the asker is stopped, the document is of the turns that all runs finished; in the first turn,
+    of the questions that have all their samples. Raises LegatoError where there are none.
     """
-    on_phase("all samples", len(asked))
-    answered, drawn = asker.draw(
-        asked, plan.max_samples, self_evaluation=plan.self_evaluation, on_done=on_done
-    )
+    settings = live_settings(plan) if plan.live else {}
+    on_start(len(asked) * (1 + len(settings)))
+    answered: list[Answered] = []
+    drawn, live = Run(), {name: Run() for name in settings}
+    for first in range(0, len(asked), TURN):
+        turn = asked[first : first + TURN]
+        samples, run = asker.draw(
+            turn, plan.max_samples, self_evaluation=plan.self_evaluation, on_done=on_done
+        )
+        runs = {name: asker.ask(turn, each, on_done) for name, each in settings.items()}
+        if any(each.interrupted for each in (run, *runs.values())):
+            if not answered:
+                answered, drawn, live = samples, run, _complete(runs)
+            drawn.interrupted = True
+            break
+        answered += samples
+        drawn.extend(run, first)
+        for name, each in runs.items():
+            live[name].extend(each, first)
     if not answered:
         raise LegatoError("no question has all its samples; nothing can be compared")
-    live: dict[str, Run] = {}
-    if plan.live and not drawn.interrupted:
-        for name, settings in live_settings(plan).items():
-            on_phase(name, len(asked))
-            live[name] = asker.ask(asked, settings, on_done)
-            if live[name].interrupted:
-                break
     return make_document(answered, drawn, live, plan)
+
+
+def _complete(runs: Mapping[str, Run]) -> dict[str, Run]:
+    return {name: run for name, run in runs.items() if not run.interrupted}
 
 
 def live_settings(plan: Plan) -> dict[str, ComputeSettings]:

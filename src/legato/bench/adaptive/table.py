@@ -65,7 +65,7 @@ def notes(document: Document) -> list[str]:
     ]
     lines += [_live_note(live, document["questions"]) for live in document["live"]]
     if document["interrupted"]:
-        lines.append("interrupted: the figures are of the questions that were finished")
+        lines.append("interrupted: the figures are of what was finished")
     return lines
 
 

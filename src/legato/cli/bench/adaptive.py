@@ -16,7 +16,6 @@ import typer
 from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
 from legato.config import EngineConfig
 
-OnPhase = Callable[[str, int], None]
 WIDTH = 140  # of what is written into a file
 
 
@@ -76,9 +75,9 @@ def bench_adaptive(
     clock = RealClock()
     parts = assemble(resolve_with_progress(model), config, clock)
     try:
-        with shown_progress() as (on_phase, on_done), interruptible() as stopped:
+        with shown_progress() as (on_start, on_done), interruptible() as stopped:
             asker = Asker(parts, clock, temperature=temperature, seed=seed, stopped=stopped)
-            document = compare_strategies(asker, asked, plan, on_phase, on_done)
+            document = compare_strategies(asker, asked, plan, on_start, on_done)
     finally:
         parts.engine.close()
     document |= {"model": parts.model.name, "temperature": temperature, "seed": seed}
@@ -92,8 +91,8 @@ def bench_adaptive(
 
 
 @contextmanager
-def shown_progress() -> Iterator[tuple[OnPhase, Callable[[], None]]]:
-    """A bar on standard error for each phase: what to call as one begins, and at each question."""
+def shown_progress() -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
+    """A bar on standard error: what to call with its length, and at each step of it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -103,11 +102,8 @@ def shown_progress() -> Iterator[tuple[OnPhase, Callable[[], None]]]:
     with Progress(
         text, BarColumn(), MofNCompleteColumn(), Remaining(), console=console, transient=True
     ) as bars:
-
-        def on_phase(name: str, count: int) -> None:
-            bars.add_task(name, total=count)
-
-        yield on_phase, lambda: bars.advance(bars.task_ids[-1])
+        task = bars.add_task("questions", total=None)
+        yield lambda total: bars.update(task, total=total), lambda: bars.advance(task)
 
 
 @contextmanager
