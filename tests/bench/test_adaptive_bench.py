@@ -154,14 +154,15 @@ def test_a_stopped_run_reports_what_was_finished(model, sets):
     parts.engine.close()
 
 
-def test_runs_take_turns_and_a_stopped_turn_does_not_count(asker, sets, monkeypatch):
+def test_runs_take_turns_and_a_stopped_turn_does_not_count(parts, asker, sets, monkeypatch):
     monkeypatch.setattr(run, "TURN", 4)
     asked = select_questions(sets, None)
     whole = compare_strategies(asker, asked, Plan(max_samples=4), nothing, nothing)
     assert [live["as_replayed"] for live in whole["live"]] == [9, 9, None]
     done: list[object] = []
-    asker._stopped = lambda: len(done) >= 4 * 4 + 1
-    part = compare_strategies(asker, asked, Plan(max_samples=4), nothing, lambda: done.append(1))
+    clock, stopped = RealClock(), lambda: len(done) > 4 * 4
+    hasty = Asker(parts, clock, temperature=1.0, seed=3, stopped=stopped)
+    part = compare_strategies(hasty, asked, Plan(max_samples=4), nothing, lambda: done.append(1))
     assert part["interrupted"]
     assert part["questions"] == 4
     assert [live["as_replayed"] for live in part["live"]] == [4, 4, None]

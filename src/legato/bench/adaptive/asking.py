@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from legato.adaptive.controller import AdaptiveCompute
 from legato.adaptive.decisions import Decision, Draw, Stop
 from legato.adaptive.samples import Sample
-from legato.adaptive.settings import ComputeSettings
+from legato.adaptive.settings import ComputeSettings, StrategyName
 from legato.assemble import Assembled
 from legato.bench.adaptive.questions import Question, QuestionSet
 from legato.bench.adaptive.replay import Answered
@@ -113,10 +113,11 @@ class Asker:
         `self_evaluation` also asks the model about every sample, which takes about as long again.
         """
         strategies = [KeepAll(max_samples, self_evaluation) for _ in asked]
-        name = "self_evaluation" if self_evaluation else "self_consistency"
+        asks, votes = StrategyName.SELF_EVALUATION, StrategyName.SELF_CONSISTENCY
+        name = asks if self_evaluation else votes
 
         def compute_of(number: int) -> AdaptiveCompute:
-            settings = ComputeSettings(strategy=name, answer=asked[number].set.rule)  # type: ignore[arg-type]
+            settings = ComputeSettings(strategy=name, answer=asked[number].set.rule)
             return replace(self._compute(asked[number], settings), strategy=strategies[number])
 
         run = self._run(asked, name, compute_of, on_done)
