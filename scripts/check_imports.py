@@ -111,6 +111,7 @@ ALLOWED: dict[str, set[str]] = {
         "tools",
         "validate",
     },
+    "own_texts": {"errors", "core", "llm"},
     "metrics": {"errors", "core"},
     "server": {
         *BASE,

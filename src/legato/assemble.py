@@ -27,6 +27,8 @@ from legato.program.program import Program
 from legato.scheduler.drafts import Speculator
 from legato.self_draft import open_self_draft
 from legato.speculative.make import make_speculator
+from legato.speculative.ngram_files import followers_path, load_followers
+from legato.speculative.ngrams import NGramTable
 from legato.speculative.settings import SpeculationSettings, parse_speculation
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
@@ -81,7 +83,9 @@ def build_engine(
         sized = resolve_sizes(config, program.kv, trained, free_bytes, draft_bytes)
         profile = machine_profile(program, backend.name, config)
         if draft is None:
-            speculator: Speculator | None = make_speculator(settings, clock)
+            speculator: Speculator | None = make_speculator(
+                settings, clock, lambda: known_followers(model)
+            )
         else:
             own = machine_profile(draft.program, backend.name, config, otherwise=profile)
             speculator = draft.speculator(settings.k, sized, own, clock)
@@ -126,6 +130,17 @@ def _shortcut(target: Target, config: EngineConfig) -> FoundShortcut:
 def profile_folder() -> Path:
     """Where the profiles of this machine are kept (see `cost.cache`)."""
     return cache_folder() / "profiles"
+
+
+def known_followers(model: Model) -> NGramTable:
+    """What `legato calibrate --own-texts` found that `model` mostly says after what; empty where
+    it did not look."""
+    return load_followers(followers_path(profile_folder(), model.weights))
+
+
+def followers_file(path: Path) -> Path:
+    """Where the followers of the model at `path` are kept. Raises ModelFormatError."""
+    return followers_path(profile_folder(), load_model(path).weights)
 
 
 def machine_profile(

@@ -38,7 +38,8 @@ class EngineConfig:
         scheduling: "deadline" cuts prompts so that running streams stay on time; "throughput"
             fills every step.
         speculate: how next tokens are guessed and verified several at once, which never changes
-            them: "off", "lookup" or "suffix" (copies from the text itself), "draft=MODEL" (asks a
+            them: "off", "lookup" or "suffix" (copies from the text itself), "recall" (the same, and
+            what the model mostly says: `legato calibrate --own-texts`), "draft=MODEL" (asks a
             smaller model with the same tokenizer) or "self" (asks this one with some layers left
             out); then ",k=N" for N tokens a step instead of as many as pay, and for "suffix"
             ",shared=N" to remember N tokens of a tenant's outputs.

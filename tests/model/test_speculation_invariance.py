@@ -41,7 +41,7 @@ def requests() -> list[Request]:
     ]
 
 
-@pytest.mark.parametrize("drafter", ["lookup", "suffix"])
+@pytest.mark.parametrize("drafter", ["lookup", "suffix", "recall"])
 @pytest.mark.parametrize("depth", [0, 5])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_drafts_change_no_bit(family, backend, drafter, depth):

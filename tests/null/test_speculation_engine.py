@@ -13,6 +13,7 @@ import pytest
 
 from legato.core import FinishReason, Request
 from legato.errors import InvalidRequestError
+from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.speculator import BatchSpeculator
 from null.fake_backend import BLOCK, EOS, VOCAB, Outputs, finish_all, make_engine, make_request
 
@@ -23,6 +24,7 @@ class Oracle:
     """A drafter that knows how texts go on, and is wrong as often as it is told to be."""
 
     name = "oracle"
+    priors = PRIOR_RATES
 
     def __init__(self, texts: Sequence[Sequence[int]], wrong: float) -> None:
         self.texts = texts

@@ -10,11 +10,18 @@ from legato.speculative.automaton import ROOT, SuffixAutomaton
 from legato.speculative.copying import copied, match_class
 from legato.speculative.draft import Drafter
 from legato.speculative.lookup import LookupDrafter
+from legato.speculative.ngrams import NGramTable
+from legato.speculative.recall import RecallDrafter
 from legato.speculative.suffix import SuffixDrafter
 
 texts = st.lists(st.integers(0, 2), min_size=1, max_size=40)
-DRAFTERS: list[Drafter] = [LookupDrafter(), SuffixDrafter(), SuffixDrafter(1000)]
-by_name = pytest.mark.parametrize("drafter", DRAFTERS, ids=["lookup", "suffix", "shared"])
+DRAFTERS: list[Drafter] = [
+    LookupDrafter(),
+    SuffixDrafter(),
+    SuffixDrafter(1000),
+    RecallDrafter(NGramTable()),
+]
+by_name = pytest.mark.parametrize("drafter", DRAFTERS, ids=["lookup", "suffix", "shared", "recall"])
 
 
 def longest_repeated_suffix(text: list[int]) -> int:

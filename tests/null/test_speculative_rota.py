@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from legato.scheduler.budget import UNLIMITED, StepBudget
+from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.depth import MARGIN, choose_depths, least_gain
 from legato.speculative.rota import ALWAYS, LONGEST_WAIT, Rota, RowPrices
 from legato.speculative.speculator import BatchSpeculator
@@ -17,6 +18,7 @@ class CountingDrafter:
     """Proposes nothing, or always wrong tokens, and counts how often it was asked."""
 
     name = "counting"
+    priors = PRIOR_RATES
 
     def __init__(self, tokens: tuple[int, ...] = ()) -> None:
         self.tokens = list(tokens)

@@ -46,7 +46,7 @@ def test_what_cannot_be_meant_is_refused_with_the_form(text, said):
     with pytest.raises(InvalidRequestError, match=said) as refusal:
         parse_speculation(text)
     assert refusal.value.param == "speculate"
-    assert "give off, lookup, suffix, draft=MODEL or self" in str(refusal.value)
+    assert "give off, lookup, suffix, recall, draft=MODEL or self" in str(refusal.value)
 
 
 def test_a_model_is_not_made_of_nothing():

@@ -22,11 +22,22 @@ if TYPE_CHECKING:
 CALIBRATION_SECONDS = 5.5
 """Of timing; loading and the probes of the machine come on top, and all is under 10 s."""
 
+WRITTEN_TOGETHER = 48
+"""Texts that the model writes to itself at a time."""
+
 
 @expand_dataclasses
 def calibrate(
     config: EngineConfig,
     model: ModelOption = DEFAULT,
+    own_texts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Tokens that the model writes to itself, from which --speculate recall learns "
+            "what it mostly says; 40000 take about a minute.",
+        ),
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
     """Measure in under 10 s what a step costs here; kept per machine, backend, build and model."""
@@ -38,8 +49,36 @@ def calibrate(
         key = profile_key(driver.program, backend_name, config)
     path = save_profile(profile_folder(), key, measured.profile)
     print_calibration(measured, path)
+    if own_texts:
+        learn_followers(model, config, own_texts)
     if as_json:
         print(measured.profile.to_json())
+
+
+def learn_followers(model: str, config: EngineConfig, tokens: int) -> None:
+    """Let the model write `tokens` tokens to itself and keep what it mostly says after what."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from legato.assemble import followers_file
+    from legato.cli.progress import resolve_with_progress
+    from legato.llm import LLM
+    from legato.own_texts import write_texts
+    from legato.speculative.ngram_files import save_followers
+    from legato.speculative.ngrams import count_ngrams
+
+    found = resolve_with_progress(model)
+    with (
+        LLM.from_config(found, config) as llm,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
+        task = bar.add_task("the model writes to itself", total=1.0)
+        together = min(WRITTEN_TOGETHER, config.max_sequences)
+        texts = write_texts(llm, tokens, together, lambda x: bar.update(task, completed=x))
+    table = count_ngrams(texts)
+    path = followers_file(found)
+    save_followers(path, table)
+    print(f"{len(table.followers)} followers of {sum(map(len, texts))} tokens kept in {path}")
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from legato.speculative.accept import Rates
+
 I32 = npt.NDArray[np.int32]
 
 
@@ -39,6 +41,11 @@ class Drafter(Protocol):
     @property
     def name(self) -> str:
         """As in `--speculate`."""
+        ...
+
+    @property
+    def priors(self) -> Rates:
+        """How often drafted tokens are right before anything was verified, by class and place."""
         ...
 
     def open(self, tenant: str) -> Draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.copying import copied, match_class
 
 LENGTHS = (4, 3, 2)
@@ -14,6 +15,7 @@ class LookupDrafter:
     """Copies what followed the newest earlier occurrence of the last tokens."""
 
     name = "lookup"
+    priors = PRIOR_RATES
 
     def open(self, tenant: str) -> LookupDraft:
         """Everything is in the sequence itself."""

@@ -7,10 +7,13 @@ from typing import Literal, get_args
 
 from legato.errors import InvalidRequestError
 
-DrafterName = Literal["off", "lookup", "suffix", "draft", "self"]
+DrafterName = Literal["off", "lookup", "suffix", "recall", "draft", "self"]
 MAX_DEPTH = 32
 MAX_SHARED = 1_000_000
-FORM = "off, lookup, suffix, draft=MODEL or self, then k=N and shared=N if wanted, as in suffix,k=4"
+FORM = (
+    "off, lookup, suffix, recall, draft=MODEL or self, then k=N and shared=N if wanted, "
+    "as in suffix,k=4"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +22,10 @@ class SpeculationSettings:
 
     Attributes:
         drafter: "lookup" copies after the newest n-gram that equals the end of the text, "suffix"
-            after the longest passage that does, "draft" asks a smaller model, "self" the target
-            with some of its layers left out; "off" drafts nothing.
+            after the longest passage that does, "recall" copies likewise and knows besides what
+            the model mostly says after what (`legato calibrate --own-texts`), "draft" asks a
+            smaller model, "self" the target with some of its layers left out; "off" drafts
+            nothing.
         model: the draft model: a name, a .gguf file or a folder ("draft" only).
         k: drafted tokens a step; 0 chooses them by prediction.
         shared: tokens of earlier outputs that are remembered for each tenant ("suffix" only).

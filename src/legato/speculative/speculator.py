@@ -50,7 +50,7 @@ class BatchSpeculator:
         self._depth = depth
         self._clock = clock
         self._account = DraftAccount()
-        self._overall = Acceptance()
+        self._overall = Acceptance(drafter.priors)
         self._states: dict[Sequence, _State] = {}
         self._rota = Rota()
         self._prices = RowPrices()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.automaton import ROOT, SuffixAutomaton
 from legato.speculative.copying import copied, match_class
 
@@ -20,6 +21,7 @@ class SuffixDrafter:
     """
 
     name = "suffix"
+    priors = PRIOR_RATES
     MAX_TENANTS = 64
 
     def __init__(self, shared_tokens: int = 0) -> None:
