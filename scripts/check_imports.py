@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "program",
         "sampling_slots",
     },
+    "plan": {*BASE, "models", "program"},
     "speculative": {
         *BASE,
         "backends",

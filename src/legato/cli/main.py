@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from legato.cli import bench, calibrate, chat, demo, inspect, key, pull, run, serve, solve
+from legato.cli import bench, calibrate, chat, demo, inspect, key, plan, pull, run, serve, solve
 from legato.cli.arguments import repeat_option
 from legato.errors import LegatoError
 
@@ -28,6 +28,7 @@ app.command("inspect")(inspect.inspect)
 app.command("demo")(demo.demo)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(bench.app, name="bench")
+app.add_typer(plan.app, name="plan")
 
 
 def main() -> None:
