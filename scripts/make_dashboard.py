@@ -79,6 +79,23 @@ PANELS = (
             ("all", "legato_kv_blocks"),
         ),
     ),
+    Panel(
+        "Speculation",
+        "short",
+        (
+            (
+                "gain in steps with drafts",
+                'sum(rate(legato_speculation_seconds_total{kind="undrafted"}[1m]))'
+                ' / sum(rate(legato_speculation_seconds_total{kind="taken"}[1m]))',
+            ),
+            (
+                "gain as predicted",
+                'sum(rate(legato_speculation_seconds_total{kind="undrafted_expected"}[1m]))'
+                ' / sum(rate(legato_speculation_seconds_total{kind="predicted"}[1m]))',
+            ),
+        ),
+        "Tokens a second over those without drafts.",
+    ),
     Panel("Engine step", "s", quantiles("legato_engine_step_seconds", 0.5, 0.99)),
     Panel(
         "Since the last step",

@@ -280,6 +280,8 @@ class TokenEvent:
         error: a message fit for the caller, with `finish_reason` ERROR.
         machine_ns: machine time that this sample took of all steps up to now; set on its last
             event. The shares of a step add up to the step.
+        drafted, accepted: tokens that speculation guessed for this sample, and those of them that
+            were right; set on its last event.
         outcome: of a request with `compute`, on its last event; `machine_ns` is then of all
             samples.
     """
@@ -294,4 +296,6 @@ class TokenEvent:
     started_ns: int | None = None
     error: str | None = None
     machine_ns: int = 0
+    drafted: int = 0
+    accepted: int = 0
     outcome: Outcome | None = None

@@ -179,6 +179,30 @@ def test_figures_count_places_of_drafts():
     assert figures.tried[:4] == figures.right[:4] == (2, 2, 2, 0)
 
 
+def test_figures_tell_the_gain_that_was_predicted_and_the_real_one():
+    request = make_request("a", max_tokens=33)
+    expected = finish_all(make_engine()[0], request)
+    for wrong, gains in ((0.0, True), (1.0, False)):
+        oracle = Oracle(texts_of([request], expected), wrong)
+        engine, backend = make_engine(speculator=BatchSpeculator(oracle, 3))
+        backend.fault = lambda run, engine=engine: engine._clock.advance(1000)
+        outputs = finish_all(engine, request)
+        stats = engine.stats()
+        figures = stats.speculation
+        assert stats.draft_steps_ns == 1000 * figures.drafts
+        assert figures.predicted_ns >= figures.plain_ns > 0
+        assert (figures.earned_ns > 0) == gains
+        assert figures.predicted_gain > 0
+        assert figures.real_gain(stats.draft_steps_ns) > 0
+        last = outputs["a", 0][-1]
+        assert (last.drafted, last.accepted) == (figures.drafted, figures.accepted)
+
+
+def test_without_drafts_gains_are_one():
+    figures = make_engine()[0].stats().speculation
+    assert figures.predicted_gain == figures.real_gain(0) == 1.0
+
+
 def test_wrong_drafts_are_given_up():
     request = make_request("a", max_tokens=200)
     expected = finish_all(make_engine()[0], request)

@@ -12,7 +12,30 @@ from legato.metrics.tally import Tally
 NS_PER_SECOND = 1e9
 STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 SEQUENCE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SPECULATION_KINDS = ("taken", "predicted", "undrafted", "undrafted_expected")
 FLUIDITY_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+
+
+@dataclass(slots=True, kw_only=True)
+class DraftSample:
+    """What became of drafts since the step before. Nobody changes it.
+
+    Attributes:
+        right, wrong: verified tokens by their place in a draft; those behind a wrong one are
+            neither.
+        drafter_ns: time that looking for drafts took.
+        taken_ns, predicted_ns: of steps with drafts: what they took, and what was predicted.
+        undrafted_ns: what the tokens of these steps would have taken without drafts, by the
+            prediction; undrafted_expected_ns: those that were expected of them.
+    """
+
+    right: Sequence[int]
+    wrong: Sequence[int]
+    drafter_ns: int
+    taken_ns: int
+    predicted_ns: float
+    undrafted_ns: float
+    undrafted_expected_ns: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,8 +50,7 @@ class StepSample:
         fluidity: fluidity-index of every sample that ended.
         deadlines_met, deadlines_missed, preemptions: since the step before.
         prompt_tokens, cached_tokens: of the prompts that began since the step before.
-        drafts_right, drafts_wrong: verified tokens by their place in a draft, since the step
-            before; tokens behind a wrong one are neither.
+        drafts: what became of drafts since the step before; None where there were none.
     """
 
     duration_ns: int
@@ -49,8 +71,7 @@ class StepSample:
     preemptions: int
     prompt_tokens: int
     cached_tokens: int
-    drafts_right: Sequence[int] = ()
-    drafts_wrong: Sequence[int] = ()
+    drafts: DraftSample | None = None
 
     def share_of(self, amount: float, peak: float) -> float:
         """`amount` a step as a share of what the machine could do in its time."""
@@ -90,6 +111,12 @@ class StepMetrics:
         self._drafts = counter(
             "draft_tokens", "Drafted tokens that were verified.", "outcome", "place"
         )
+        self._drafter = counter("drafter_seconds", "Time spent looking for drafts, seconds.")
+        self._speculation = counter(
+            "speculation_seconds", "Steps that verified drafts, in four ways, seconds.", "kind"
+        )
+        for kind in SPECULATION_KINDS:
+            self._speculation.labels(kind)
         self._flops = counter("engine_flops", "FLOPs computed.")
         self._bytes = counter("engine_bytes", "Bytes of weights, keys and values moved.")
         self._decode_rows = self._rows.labels("decode")
@@ -131,7 +158,21 @@ class StepMetrics:
         self._bytes.inc(step.bytes)
         self._fluidity.observe_all(step.fluidity)
         self._last = step
-        for outcome, counts in (("right", step.drafts_right), ("wrong", step.drafts_wrong)):
+        if step.drafts is not None:
+            self._observe_drafts(step.drafts)
+
+    def _observe_drafts(self, drafts: DraftSample) -> None:
+        self._drafter.inc(drafts.drafter_ns / NS_PER_SECOND)
+        times = (
+            drafts.taken_ns,
+            drafts.predicted_ns,
+            drafts.undrafted_ns,
+            drafts.undrafted_expected_ns,
+        )
+        for kind, time_ns in zip(SPECULATION_KINDS, times, strict=True):
+            if time_ns:
+                self._speculation.labels(kind).inc(time_ns / NS_PER_SECOND)
+        for outcome, counts in (("right", drafts.right), ("wrong", drafts.wrong)):
             for place, count in enumerate(counts):
                 if count:
                     self._drafts.labels(outcome, str(place)).inc(count)

@@ -84,4 +84,9 @@ def take_choices(
         if not right or event.finish_reason is not None:
             break
     sequence.num_computed += accepted
+    if draft:
+        sequence.drafted += len(draft)
+        sequence.accepted += accepted
+        if events[-1].finish_reason is not None:
+            events[-1].drafted, events[-1].accepted = sequence.drafted, sequence.accepted
     return events, accepted

@@ -37,6 +37,7 @@ def append_choice(sequence: Sequence, choice: Choice, time_ns: int) -> TokenEven
         event.started_ns = sequence.started_ns
     if reason is not None:
         event.machine_ns = sequence.machine_ns
+        event.drafted, event.accepted = sequence.drafted, sequence.accepted
     return event
 
 
@@ -52,4 +53,6 @@ def end_event(
         finish_reason=reason,
         error=error,
         machine_ns=sequence.machine_ns,
+        drafted=sequence.drafted,
+        accepted=sequence.accepted,
     )

@@ -38,6 +38,7 @@ class Sequence:
         deadlines, missed_deadlines: of its tokens so far; a late token may miss several.
         digests: chain hashes of its full blocks, as far as they were looked up.
         last_token: the newest of its tokens.
+        drafted, accepted: guesses that were verified so far, and those that were right.
         draft: guesses of its next tokens that the step under way verifies.
         matcher: follows its output through the request's constraint; None without one.
         fault: why no token can be chosen for it any more, fit for the caller.
@@ -65,6 +66,8 @@ class Sequence:
     missed_deadlines: int = 0
     grid_ns: int = field(init=False)
     digests: list[bytes] = field(default_factory=list)
+    drafted: int = 0
+    accepted: int = 0
     draft: List[int] = ()
     matcher: Matcher | None = None
     fault: str | None = None

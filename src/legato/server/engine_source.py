@@ -10,13 +10,12 @@ from legato.async_engine import (
     AsyncEngine,
     EngineStats,
     LiveStats,
-    SpeculationFigures,
 )
 from legato.core import Request, Tenant, TokenEvent, TokenLogprobs
 from legato.engine_jobs import Computed, Job
 from legato.errors import CapacityError, OverloadedError
 from legato.metrics.prometheus import EngineGauges, ServerMetrics
-from legato.metrics.steps import StepSample
+from legato.metrics.steps import DraftSample, StepSample
 from legato.server.service import SourceStatus
 from legato.server.text_scores import F32, Pooling, Scored, pooled, token_logprobs
 
@@ -93,7 +92,6 @@ class StepObserver:
 
 
 def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
-    right, wrong = _drafts(before.speculation, now.speculation)
     return StepSample(
         duration_ns=now.step_duration_ns,
         predicted_ns=now.step_predicted_ns,
@@ -113,16 +111,21 @@ def _step_sample(before: EngineStats, now: EngineStats) -> StepSample:
         preemptions=now.preemptions - before.preemptions,
         prompt_tokens=now.prompt_tokens - before.prompt_tokens,
         cached_tokens=now.cached_prompt_tokens - before.cached_prompt_tokens,
-        drafts_right=right,
-        drafts_wrong=wrong,
+        drafts=_drafts(before, now),
     )
 
 
-def _drafts(
-    before: SpeculationFigures, now: SpeculationFigures
-) -> tuple[Sequence[int], Sequence[int]]:
-    """Of the drafts since `before`: how many tokens were right, and how many wrong, by place."""
-    if now is before:
-        return (), ()
-    new = now.since(before)
-    return new.right, [tried - right for tried, right in zip(new.tried, new.right, strict=True)]
+def _drafts(before: EngineStats, now: EngineStats) -> DraftSample | None:
+    """What became of drafts since `before`; None where nothing was drafted or looked for."""
+    if now.speculation is before.speculation:
+        return None
+    new = now.speculation.since(before.speculation)
+    return DraftSample(
+        right=new.right,
+        wrong=[tried - right for tried, right in zip(new.tried, new.right, strict=True)],
+        drafter_ns=new.drafter_ns,
+        taken_ns=now.draft_steps_ns - before.draft_steps_ns,
+        predicted_ns=new.predicted_ns,
+        undrafted_ns=new.plain_ns + new.earned_ns,
+        undrafted_expected_ns=new.plain_ns + new.expected_ns,
+    )

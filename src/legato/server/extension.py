@@ -84,6 +84,11 @@ def extension(
     if options.timing:
         timing["choices"] = [_token_times(generation, i) for i in range(len(generation.samples))]
     document: dict[str, Any] = {"timing": timing, "cached_tokens": generation.cached_tokens}
+    if generation.drafted:
+        document["speculation"] = {
+            "drafted": generation.drafted,
+            "accepted": generation.accepted,
+        }
     if generation.outcome is not None:
         document["compute"] = compute_report(generation.outcome)
     cost = machine_cost(generation.service.price, generation.machine_ns)

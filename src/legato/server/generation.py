@@ -51,9 +51,9 @@ class Generation:
 
     Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, how
     many prompt tokens came from the prefix cache, when the engine began (`started_ns`), the machine
-    time of all samples (`machine_ns`), and what became of a question that decided itself how many
-    there are (`outcome`). Tokens of a choice are delivered at least `pace_ns`
-    apart.
+    time of all samples (`machine_ns`), how many tokens speculation `drafted` for them and how many
+    of these were `accepted`, and what became of a question that decided itself how many there are
+    (`outcome`). Tokens of a choice are delivered at least `pace_ns` apart.
     """
 
     service: Service
@@ -62,6 +62,8 @@ class Generation:
     pace_ns: int = 0
     samples: list[Sample] = field(init=False)
     machine_ns: int = field(init=False, default=0)
+    drafted: int = field(init=False, default=0)
+    accepted: int = field(init=False, default=0)
     _open: int = field(init=False)
     _unpriced: int = field(init=False)
     _cached: list[int] = field(init=False)
@@ -159,6 +161,8 @@ class Generation:
         sample = self.samples[choice]
         if event.finish_reason is not None:
             self.machine_ns += event.machine_ns
+            self.drafted += event.drafted
+            self.accepted += event.accepted
             self.outcome = event.outcome or self.outcome
             self._unpriced -= 1
         if sample.finished:

@@ -68,8 +68,9 @@ milliseconds measured in the server: `queue_ms` until the first step, `prefill_m
 first token, `ttft_ms` and `total_ms` from the arrival to the delivery of the first and last token,
 `tpot_ms` between tokens, and where the request asked for it, for every choice, the `step_ms` and
 `delivery_ms` of every token since the arrival. `cached_tokens` of the prompt came from the prefix
-cache. Where the machine has a price (`--price-per-hour`), `cost` holds the `machine_ms` that the
-answer took of all steps, and their `price`. `metadata` is the request's.
+cache. Where speculation guessed tokens, `speculation` holds how many it `drafted` and how many of
+them were `accepted`. Where the machine has a price (`--price-per-hour`), `cost` holds the
+`machine_ms` that the answer took of all steps, and their `price`. `metadata` is the request's.
 
 With `legato.compute` a question takes as many samples as it needs, and the best of them is the
 one choice of the answer. Samples share the prompt's KV blocks; they are stopped in the step in

@@ -13,12 +13,14 @@ class DraftAccount:
         self._tried, self._right = [0] * PLACES, [0] * PLACES
         self._plain_ns = self._predicted_ns = self._expected_ns = self._earned_ns = 0.0
         self._token_ns = 0.0  # of the step under way
+        self._figures: SpeculationFigures | None = None  # until something changes
 
     def chosen(
         self, plain_ns: float, predicted_ns: float, decodes: int, expected: float = 0.0
     ) -> None:
         """Drafts were chosen for a step of `decodes` sequences, which should take `predicted_ns`
         instead of `plain_ns` and give `expected` tokens more."""
+        self._figures = None
         self._token_ns = plain_ns / decodes
         self._plain_ns += plain_ns
         self._predicted_ns += predicted_ns
@@ -26,6 +28,7 @@ class DraftAccount:
 
     def verified(self, drafted: int, accepted: int) -> None:
         """One of these drafts was verified."""
+        self._figures = None
         self._drafts += 1
         self._drafted += drafted
         self._accepted += accepted
@@ -37,11 +40,17 @@ class DraftAccount:
 
     def drafting(self, time_ns: int) -> None:
         """Looking for drafts took `time_ns`."""
+        self._figures = None
         self._drafter_ns += time_ns
 
     @property
     def figures(self) -> SpeculationFigures:
-        """The totals now."""
+        """The totals now; the same object as long as nothing changes."""
+        if self._figures is None:
+            self._figures = self._counted()
+        return self._figures
+
+    def _counted(self) -> SpeculationFigures:
         return SpeculationFigures(
             drafts=self._drafts,
             drafted=self._drafted,
