@@ -15,6 +15,7 @@ from legato.core import FinishReason, Request, TokenEvent
 from legato.errors import CapacityError, InvalidRequestError
 from null.fake_backend import make_engine
 from sim.faults import InjectedFaultError, Injector
+from sim.guesser import Guesser
 from sim.wishes import Sample, random_request
 
 WINDOWS = ((None,), (24,), (None, 24, 24), (40, None))
@@ -70,8 +71,11 @@ class Simulation:
         self.random = Random(self.seed)
         pick = self.random.choice
         self.windows = pick(WINDOWS)
+        honesty = pick([None, 0.0, 0.6, 0.95])
+        self.guesser = None if honesty is None else Guesser(self.windows, self.random, honesty)
         self.engine, self.backend = make_engine(
             self.windows,
+            speculator=self.guesser,
             max_context=192,
             num_kv_blocks=len(self.windows) * pick([12, 13, 16, 24]),
             max_batch_tokens=pick([5, 16, 37, 64]),
@@ -107,7 +111,11 @@ class Simulation:
         injected = {f"{kind} faults": n for kind, n in self.injector.counts.items()}
         stats = self.engine.stats()
         return self._events + Counter(
-            preemptions=stats.preemptions, copies=self.backend.copies, **injected
+            preemptions=stats.preemptions,
+            copies=self.backend.copies,
+            drafted=stats.speculation.drafted,
+            accepted=stats.speculation.accepted,
+            **injected,
         )
 
     def story(self) -> dict[str, list[tuple[list[int], FinishReason | None]]]:

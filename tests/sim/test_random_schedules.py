@@ -31,6 +31,7 @@ def test_the_rare_paths_are_taken(lived):
     rare = {
         *("preemptions", "copies", "prefix hits", "collisions", "cancelled", "failed"),
         *("operation faults", "backend faults", "line faults", "matcher faults", "no token"),
+        *("drafted", "accepted"),
         *("stopped", "out of length", "constrained", "refused", "decided"),
     }
     assert {name for name in rare if events[name] < 20} == set(), events

@@ -114,7 +114,7 @@ class Scheduler:
             budget = self._budget(rows, now_ns)
             if prefills:
                 self._plan_prefills(rows, copies, budget)
-            drafting = self.drafts.plan(rows, decodes, budget)
+            drafting = self.drafts.plan(rows, decodes, budget, self.faults)
         num_rows = list(rows.values())
         only_decodes = not prefills and sum(num_rows) == len(num_rows)
         return Batch(list(rows), num_rows, copies, only_decodes, drafting)

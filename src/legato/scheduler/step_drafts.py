@@ -32,22 +32,25 @@ class StepDrafts:
         return self._speculator is not None and decodes > 0 and self._speculator.wants(decodes)
 
     def plan(
-        self, rows: dict[Sequence, int], decodes: List[Sequence], budget: StepBudget
+        self,
+        rows: dict[Sequence, int],
+        decodes: List[Sequence],
+        budget: StepBudget,
+        faults: list[tuple[Sequence, Exception]],
     ) -> Drafting:
         """Add drafts to `rows`, as far as it pays and nobody has to give way.
 
-        Gives what making them took.
+        Gives what making them took. What goes wrong with one sequence is noted in `faults`.
         """
         speculator = self._speculator
-        limits = {s: self._limit(s) for s in decodes if s in rows}
+        limits = self._limits([sequence for sequence in decodes if sequence in rows], faults)
         if speculator is None or not limits:
             return NO_DRAFTING
         for sequence, draft in _proposals(speculator, limits, budget).items():
-            assert sequence.table is not None
-            room = draft_limit(sequence, self._cache)  # drafts before this one took blocks
-            sequence.draft = draft[:room]
-            rows[sequence] += len(sequence.draft)
-            self._cache.extend(sequence.table, sequence.num_computed + rows[sequence])
+            try:
+                rows[sequence] += self._take(sequence, draft)
+            except Exception as error:
+                faults.append((sequence, error))
         return speculator.drafting
 
     def verified(self, sequence: Sequence, draft: List[int], accepted: int) -> None:
@@ -64,6 +67,25 @@ class StepDrafts:
         """Release the speculator."""
         if self._speculator is not None:
             self._speculator.close()
+
+    def _take(self, sequence: Sequence, draft: List[int]) -> int:
+        """Let `sequence` verify as much of `draft` as there is room for now; how many tokens."""
+        assert sequence.table is not None
+        room = draft_limit(sequence, self._cache)  # drafts before this one took blocks
+        sequence.draft = draft[:room]
+        self._cache.extend(sequence.table, sequence.num_tokens + len(sequence.draft))
+        return len(sequence.draft)
+
+    def _limits(
+        self, sequences: List[Sequence], faults: list[tuple[Sequence, Exception]]
+    ) -> dict[Sequence, int]:
+        limits: dict[Sequence, int] = {}
+        for sequence in sequences:
+            try:
+                limits[sequence] = self._limit(sequence)
+            except Exception as error:
+                faults.append((sequence, error))
+        return limits
 
     def _limit(self, sequence: Sequence) -> int:
         """Most tokens to draft for `sequence`, which gets the blocks to draft them in."""
