@@ -45,7 +45,11 @@ class Runner:
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
             if s.samples_after(rows)
         ]
-        return _choices(batch, takers, self._backend.run(self._step_input(batch, takers)))
+        if sum(batch.num_rows) == sum(1 + len(s.draft) for s in takers):  # nobody else has rows
+            step = self._verify_input(takers)
+        else:
+            step = self._step_input(batch, takers)
+        return _choices(batch, takers, self._backend.run(step))
 
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:
         """Logits f32 [n − start, vocab] of `tokens` [n] from position `start` on; `table` holds
@@ -80,6 +84,31 @@ class Runner:
         chosen = decodes.take(output) or _choices(batch, batch.sequences, output)
         self._decodes = decodes
         return chosen
+
+    def _verify_input(self, sequences: list[Sequence]) -> StepInput:
+        """The step in which `sequences` decode and verify their drafts, and nothing else."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        starts = [0]
+        for sequence in sequences:
+            tokens.append(sequence.last_token)
+            tokens += sequence.draft
+            end = sequence.num_tokens + len(sequence.draft)
+            positions += range(sequence.num_tokens, end + 1)
+            starts.append(len(tokens))
+        lengths = [sequence.num_tokens + len(sequence.draft) for sequence in sequences]
+        width = -(-max(lengths) // self._block_size)
+        slots = [slot_of(sequence) for sequence in sequences]
+        chosen = np.array(positions, np.int32)
+        return StepInput(
+            token_ids=np.array(tokens, np.int32),
+            positions=chosen - 1,
+            query_starts=np.array(starts, np.int32),
+            kv_lengths=np.array(lengths, np.int32),
+            block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
+            output_rows=np.arange(len(tokens), dtype=np.int32),
+            sampling=self._slots.sampling_input(sequences, chosen),
+        )
 
     def _step_input(self, batch: Batch, takers: list[Sequence]) -> StepInput:
         """The step of `batch`, in which `takers` get a token."""

@@ -17,6 +17,9 @@ from legato.scheduler.sequence import Sequence
 GREEDY_BELOW = 1e-5
 """Temperatures below this are greedy: dividing logits by them would overflow float32."""
 
+MOST_FIXED = 64
+"""Combinations of slots whose state is kept gathered."""
+
 _NO_I32 = np.empty(0, np.int32)
 _NO_F32 = np.empty(0, np.float32)
 
@@ -47,7 +50,7 @@ class SlotStates:
         and nobody gets log-probabilities: what the making of a draft needs."""
         self._newest_only = newest_only
         self._masks = ConstraintMasks(num_slots, vocab)
-        self._fixed: _Fixed | None = None
+        self._fixed: dict[tuple[int, ...], _Fixed] = {}  # by slots: drafts come and go
         self._vocab = vocab
         self._owners: list[Sequence | None] = [None] * num_slots
         self._biases: dict[int, BiasRows] = {}
@@ -66,12 +69,14 @@ class SlotStates:
         for slot, sequence in zip(slots, sequences, strict=True):
             if self._owners[slot] is not sequence:
                 self._fill(slot, sequence)
-                self._fixed = None
+                self._fixed.clear()
         if not self._newest_only and any(s.draft for s in sequences):
             slots = [slot_of(s) for s in sequences for _ in range(1 + len(s.draft))]
-        if self._fixed is None or self._fixed.slots != slots:
-            self._fixed = self._gather(slots)
-        fixed = self._fixed
+        fixed = self._fixed.get(key := tuple(slots))
+        if fixed is None:
+            if len(self._fixed) >= MOST_FIXED:
+                self._fixed.clear()
+            fixed = self._fixed[key] = self._gather(slots)
         bias_starts, bias_ids, bias_values = self._bias_csr(fixed, sequences)
         seen_starts, seen_ids, seen_counts = self._seen_csr(fixed, sequences)
         rows_of = self._masks.newest if self._newest_only else self._masks.rows
