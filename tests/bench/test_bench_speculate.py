@@ -10,8 +10,15 @@ from legato.bench.speculate import Run, _result, expected_tokens, load_workloads
 from legato.scheduler.stats import SpeculationFigures
 
 PLAIN = Run(4.0, 100, 100, SpeculationFigures(), ("text",))
-DRAFTS = SpeculationFigures(40, 80, 60, (40, 30), (40, 20))
-DRAFTING = Run(2.0, 100, 40, DRAFTS, ("text",))
+DRAFTS = SpeculationFigures(
+    *(40, 80, 60, (40, 30), (40, 20)),
+    drafter_ns=20_000_000,
+    plain_ns=1.6e9,
+    predicted_ns=2.0e9,
+    expected_ns=2.0e9,
+    earned_ns=2.4e9,
+)
+DRAFTING = Run(2.0, 100, 40, DRAFTS, ("text",), 1_600_000_000)
 
 
 def test_the_workloads_are_conversations_that_end_with_the_user():
@@ -22,6 +29,9 @@ def test_the_workloads_are_conversations_that_end_with_the_user():
         "code edit",
         "JSON extraction",
         "agent log",
+        "quote by example",
+        "JSON by example",
+        "edit by example",
     ]
     for workload in workloads:
         for conversation in workload.conversations:
@@ -41,5 +51,9 @@ def test_a_result_is_the_median_ratio_beside_theory():
     assert result.tokens_per_s == 50.0
     assert result.acceptance == pytest.approx(60 / 70)
     assert result.drafted_per_step == 2.0
+    assert result.acceptance_by_place == (1.0, pytest.approx(2 / 3))
+    assert result.predicted_gain == pytest.approx((1.6 + 2.0) / 2.0)
+    assert result.real_gain == pytest.approx((1.6 + 2.4) / 1.6)
+    assert result.drafter_share == pytest.approx(0.01)
     step_ratio = (2.0 / 40) / (4.0 / 100)
     assert result.theory == pytest.approx(expected_tokens(60 / 70, 2.0) / step_ratio)

@@ -32,13 +32,15 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One pass over a workload: seconds, output tokens, engine steps, and what became of drafts."""
+    """One pass over a workload: seconds, output tokens, engine steps, what became of drafts, and
+    the time of the steps that had some."""
 
     seconds: float
     tokens: int
     steps: int
     drafts: SpeculationFigures
     texts: tuple[str, ...]
+    draft_steps_ns: int = 0
 
     @property
     def acceptance(self) -> float:
@@ -56,6 +58,11 @@ class SpeculationResult:
         theory: (1 − a^{k+1}) / (1 − a) tokens a step at the measured acceptance a and mean depth
             k of all sequence steps, over the measured ratio of step times.
         drafted_per_step: k, mean drafted tokens of a sequence in a step.
+        acceptance_by_place: share of the verified tokens at each place of a draft that were right.
+        predicted_gain, real_gain: tokens a second over those without drafts in the steps that had
+            some: as expected when they were chosen, and as it came; both against the predicted
+            time of a step without drafts.
+        drafter_share: of the time, spent looking for drafts.
     """
 
     workload: str
@@ -66,6 +73,10 @@ class SpeculationResult:
     acceptance: float
     drafted_per_step: float
     tokens_per_s: float
+    acceptance_by_place: tuple[float, ...]
+    predicted_gain: float
+    real_gain: float
+    drafter_share: float
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -119,7 +130,8 @@ def _run(llm: LLM, workload: Workload, batch: int, max_tokens: int) -> Run:
             tokens += sum(len(sample.token_ids) for sample in result.outputs)
     seconds, after = time.perf_counter() - start, llm.stats()
     steps, drafts = after.steps - before.steps, after.speculation.since(before.speculation)
-    return Run(seconds, tokens, steps, drafts, tuple(texts))
+    draft_steps_ns = after.draft_steps_ns - before.draft_steps_ns
+    return Run(seconds, tokens, steps, drafts, tuple(texts), draft_steps_ns)
 
 
 def _result(
@@ -140,6 +152,14 @@ def _result(
         acceptance=run.acceptance,
         drafted_per_step=depth,
         tokens_per_s=median(d.tokens / d.seconds for d in drafting),
+        acceptance_by_place=tuple(
+            right / tried
+            for right, tried in zip(run.drafts.right, run.drafts.tried, strict=True)
+            if tried
+        ),
+        predicted_gain=run.drafts.predicted_gain,
+        real_gain=median(d.drafts.real_gain(d.draft_steps_ns) for d in drafting),
+        drafter_share=median(d.drafts.drafter_ns / 1e9 / d.seconds for d in drafting),
     )
 
 

@@ -43,7 +43,7 @@ def bench_speculate(
     chosen = [w for w in known if not workload or w.name in workload]
     if not chosen:
         raise typer.BadParameter(f"the workloads are {', '.join(w.name for w in known)}")
-    drafters = drafter or ["lookup", "suffix"]
+    drafters = drafter or ["suffix", "recall"]
     path = resolve_with_progress(model)
     results: list[SpeculationResult] = []
     with ExitStack() as stack:
@@ -65,6 +65,8 @@ def print_results(results: Sequence[SpeculationResult]) -> None:
         print(
             f"{r.workload:16} batch {r.batch:<3} {r.drafter:12} {r.speedup:5.2f} x"
             f"  (theory {r.theory:4.2f} x)  {r.tokens_per_s:5.0f} tok/s"
-            f"  acceptance {r.acceptance:4.0%}  drafted a step {r.drafted_per_step:4.1f}",
+            f"  acceptance {r.acceptance:4.0%}  drafted a step {r.drafted_per_step:4.1f}"
+            f"  where drafted {r.real_gain:4.2f} x ({r.predicted_gain:4.2f} x predicted)"
+            f"  drafter {r.drafter_share:4.1%}",
             flush=True,
         )
