@@ -106,3 +106,11 @@ def test_equal_steps_are_priced_once():
     assert calls == before
     prices.least_gain(2, 2000, budget, step_ns)
     assert calls > before
+
+
+def test_prices_follow_a_machine_that_changes():
+    prices, budget = RowPrices(), StepBudget(64, None, UNLIMITED)
+    cheap = prices.least_gain(2, 100, budget, lambda rows: 1 + 0.1 * rows)
+    dear = [prices.least_gain(2, 100, budget, lambda rows: 1 + 0.3 * rows) for _ in range(2000)]
+    assert dear[0] == cheap
+    assert dear[-1] > cheap

@@ -6,6 +6,7 @@ from collections.abc import Sequence as List
 from random import Random
 
 from legato.core import FinishReason
+from legato.scheduler.batch import NO_DRAFTING, Drafting
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
@@ -28,6 +29,14 @@ class Guesser:
     def figures(self) -> SpeculationFigures:
         return SpeculationFigures(drafted=self.drafted, accepted=self.accepted)
 
+    @property
+    def drafting(self) -> Drafting:
+        return NO_DRAFTING
+
+    @property
+    def ahead(self) -> int:
+        return self._random.choice([0, 0, 3])
+
     def wants(self, decodes: int) -> bool:
         assert decodes > 0
         return self._random.random() < 0.8
@@ -48,6 +57,9 @@ class Guesser:
         self.accepted += accepted
 
     def forget(self, sequence: Sequence) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def _guess(self, sequence: Sequence, count: int) -> list[int]:

@@ -21,7 +21,8 @@ LONGEST_WAIT = 16
 _DEPTH_STEP = 256
 """Cached tokens by which two steps must differ for their rows to be priced anew."""
 
-_MOST_PRICES = 4096
+_REMEMBERED = 1024
+"""Questions after which all prices are asked anew: predictions follow the machine."""
 
 
 class Rota:
@@ -53,15 +54,17 @@ class RowPrices:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, int], float] = {}
+        self._asked = 0
 
     def least_gain(
         self, decodes: int, past: int, budget: StepBudget, step_ns: Callable[[int], float]
     ) -> float:
         """For `decodes` sequences with about `past` cached tokens; `step_ns` as there."""
+        self._asked += 1
+        if self._asked % _REMEMBERED == 0:
+            self._known.clear()
         key = (decodes, budget.rows, past // _DEPTH_STEP)
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= _MOST_PRICES:
-                self._known.clear()
             known = self._known[key] = least_gain(decodes, step_ns, budget.rows)
         return known
