@@ -51,8 +51,9 @@ class NGramTable:
 
     def follower(self, context: Sequence[int]) -> Follower | None:
         """What follows the longest known end of `context`, of which the last tokens count."""
-        found = None
-        for key in _keys(context):
+        found, key = None, 0
+        for token in context[: -ORDER - 1 : -1]:  # as `_keys`, which would take twice as long
+            key = (key * _FACTOR + token + 1) & _MASK
             found = self.followers.get(key, found)
         return found
 
