@@ -41,8 +41,8 @@ class EngineConfig:
             them: "off", "lookup" or "suffix" (copies from the text itself), "recall" (the same, and
             what the model mostly says: `legato calibrate --own-texts`), "draft=MODEL" (asks a
             smaller model with the same tokenizer) or "self" (asks this one with some layers left
-            out); then ",k=N" for N tokens a step instead of as many as pay, and for "suffix"
-            ",shared=N" to remember N tokens of a tenant's outputs.
+            out); then ",k=N" for N tokens a step instead of as many as pay, and for "suffix" and
+            "recall" ",shared=N" to remember N tokens of a tenant's outputs.
         ttft_ms: time to first token of requests that bring no objective; 0 means 2 s and three
             times what the prompt takes on an idle machine.
         tbt_ms: likewise the time between two tokens; 0 means what a full engine keeps up, at

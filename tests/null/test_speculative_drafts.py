@@ -13,6 +13,7 @@ from legato.speculative.lookup import LookupDrafter
 from legato.speculative.ngrams import NGramTable
 from legato.speculative.recall import RecallDrafter
 from legato.speculative.suffix import SuffixDrafter
+from legato.speculative.tenants import MAX_TENANTS
 
 texts = st.lists(st.integers(0, 2), min_size=1, max_size=40)
 DRAFTERS: list[Drafter] = [
@@ -20,8 +21,11 @@ DRAFTERS: list[Drafter] = [
     SuffixDrafter(),
     SuffixDrafter(1000),
     RecallDrafter(NGramTable()),
+    RecallDrafter(NGramTable(), 1000),
 ]
-by_name = pytest.mark.parametrize("drafter", DRAFTERS, ids=["lookup", "suffix", "shared", "recall"])
+by_name = pytest.mark.parametrize(
+    "drafter", DRAFTERS, ids=["lookup", "suffix", "shared", "recall", "remembering"]
+)
 
 
 def longest_repeated_suffix(text: list[int]) -> int:
@@ -124,7 +128,7 @@ def test_the_memory_of_outputs_is_bounded_and_forgets_the_oldest() -> None:
     drafter = SuffixDrafter(shared_tokens=20)
     for start in range(0, 1000, 5):
         drafter.open("ann").finish(list(range(start, start + 5)))
-    memory = drafter._memory("ann")
+    memory = drafter._memories.of("ann")
     assert len(memory.young.text) + len(memory.old.text) <= 20
     oldest, newest = drafter.open("ann"), drafter.open("ann")
     oldest.extend([0, 1, 2])
@@ -133,11 +137,17 @@ def test_the_memory_of_outputs_is_bounded_and_forgets_the_oldest() -> None:
     assert newest.propose(1) == [998]
 
 
-def test_tenants_are_bounded() -> None:
+def test_who_was_away_longest_of_too_many_tenants_is_forgotten() -> None:
     drafter = SuffixDrafter(shared_tokens=20)
-    for number in range(1000):
+    for tenant in ("first", "kept"):
+        drafter.open(tenant).finish([1, 2, 3, 4])
+    for number in range(MAX_TENANTS - 1):
+        drafter.open("kept")
         drafter.open(f"tenant {number}")
-    assert len(drafter._memories) == SuffixDrafter.MAX_TENANTS
+    for tenant, expected in (("kept", [4]), ("first", [])):
+        draft = drafter.open(tenant)
+        draft.extend([1, 2, 3])
+        assert draft.propose(1) == expected
 
 
 def test_without_sharing_nothing_of_an_output_is_kept() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.chains import HashChains
 from legato.speculative.ngram_files import followers_path, load_followers, save_followers
-from legato.speculative.ngrams import NUM_CLASSES, NGramTable, count_ngrams
+from legato.speculative.ngram_memory import NGramMemory
+from legato.speculative.ngrams import NUM_CLASSES, Follower, NGramTable, count_ngrams
 from legato.speculative.recall import RecallDrafter
 from legato.tensor import Tensor, WeightFormat
 
@@ -119,4 +120,38 @@ def test_an_unlikely_chain_ends(drafter):
 
 
 def test_priors_tell_the_rates_of_all_classes(drafter):
-    assert len(drafter.priors) == len(PRIOR_RATES) + NUM_CLASSES
+    assert len(drafter.priors) == len(PRIOR_RATES) + 2 * NUM_CLASSES
+
+
+def ended(drafter: RecallDrafter, output: list[int], tenant: str) -> None:
+    drafter.open(tenant).finish(output)
+
+
+def test_a_tenant_is_reminded_of_its_own_outputs_alone():
+    drafter = RecallDrafter(NGramTable(), shared_tokens=100)
+    ended(drafter, [1, 2, 3, 4], "mine")
+    for tenant, expected in (("mine", [3, 4]), ("yours", [])):
+        draft = drafter.open(tenant)
+        draft.extend([9, 1, 2])
+        assert draft.propose(2) == expected
+
+
+def test_memory_is_bounded_and_forgets_the_oldest():
+    memory = NGramMemory(20)
+    memory.add([1, 2])
+    for start in range(100, 200, 5):
+        memory.add(list(range(start, start + 5)))
+    assert memory.follower([1]) is None
+    assert memory.follower([198]) == Follower(199, 0)
+    assert len(memory._young) + len(memory._old) <= 20 * 4
+
+
+def test_a_follower_that_comes_again_is_surer_and_another_takes_its_place():
+    memory = NGramMemory(1000)
+    runs = []
+    for _ in range(6):
+        memory.add([1, 2])
+        runs.append(memory.follower([1]).confidence)
+    assert runs == [0, 1, 2, 3, 3, 3]
+    memory.add([1, 5])
+    assert memory.follower([1]) == Follower(5, 0)

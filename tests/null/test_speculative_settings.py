@@ -38,8 +38,8 @@ def test_settings_are_what_was_written(text, settings):
         ("draft", "needs a model"),
         ("draft=,k=2", "needs a model"),
         ("suffix=x", "needs a model"),
-        ("draft=x,shared=100", "only the drafter suffix"),
-        ("lookup,shared=100", "only the drafter suffix"),
+        ("draft=x,shared=100", "only the drafters suffix and recall"),
+        ("lookup,shared=100", "only the drafters suffix and recall"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_form(text, said):

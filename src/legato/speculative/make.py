@@ -36,5 +36,5 @@ def make_speculator(
     elif settings.drafter == "suffix":
         drafter = SuffixDrafter(settings.shared)
     else:
-        drafter = RecallDrafter(followers())
+        drafter = RecallDrafter(followers(), settings.shared)
     return BatchSpeculator(drafter, settings.k, clock)

@@ -52,7 +52,7 @@ class NGramTable:
     def follower(self, context: Sequence[int]) -> Follower | None:
         """What follows the longest known end of `context`, of which the last tokens count."""
         found, key = None, 0
-        for token in context[: -ORDER - 1 : -1]:  # as `_keys`, which would take twice as long
+        for token in context[: -ORDER - 1 : -1]:  # `context_keys`, twice as fast
             key = (key * _FACTOR + token + 1) & _MASK
             found = self.followers.get(key, found)
         return found
@@ -66,7 +66,7 @@ def count_ngrams(texts: Sequence[Sequence[int]]) -> NGramTable:
     return NGramTable(_followers(texts), rates)
 
 
-def _keys(context: Sequence[int]) -> Iterator[int]:
+def context_keys(context: Sequence[int]) -> Iterator[int]:
     """Hashes of the last token, the last two, … of `context`."""
     key = 0
     for token in context[: -ORDER - 1 : -1]:
@@ -80,7 +80,7 @@ def _followers(texts: Iterable[Sequence[int]]) -> dict[int, Follower]:
     for text in texts:
         for place in range(1, len(text)):
             before = 0
-            for order, key in enumerate(_keys(text[max(0, place - ORDER) : place])):
+            for order, key in enumerate(context_keys(text[max(0, place - ORDER) : place])):
                 counts[order][key][text[place]] += 1
                 shorter[key] = before
                 before = key

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from legato.speculative import ngram_memory
 from legato.speculative.accept import PLACES, PRIOR_RATES, Rates
 from legato.speculative.chains import HashChains
 from legato.speculative.copying import match_class
-from legato.speculative.ngrams import ORDER, NGramTable
+from legato.speculative.ngram_memory import NGramMemory
+from legato.speculative.ngrams import NUM_CLASSES, ORDER, Follower, NGramTable
+from legato.speculative.tenants import PerTenant
 
 LEAST_GAIN = 0.03
 """A chain ends where its next token is less likely than this to count."""
@@ -21,14 +24,21 @@ _COPIED = len(PRIOR_RATES)
 
 
 class RecallDrafter:
-    """Copies what the text repeats, else takes the likeliest follower of its last tokens."""
+    """Copies what the text repeats, else takes the likeliest follower of its last tokens.
+
+    Followers come from a table and, with `shared_tokens`, from the last outputs of the tenant, at
+    most about that many tokens.
+    """
 
     name = "recall"
 
-    def __init__(self, table: NGramTable) -> None:
+    def __init__(self, table: NGramTable, shared_tokens: int = 0) -> None:
         """`table` of the model's own texts; an empty one guesses nothing."""
         self._table = table
-        self._priors = (*PRIOR_RATES, *((rate,) * PLACES for rate in table.rates))
+        self._shared_tokens = shared_tokens
+        self._memories = PerTenant(lambda: NGramMemory(shared_tokens))
+        followers = (*table.rates, *ngram_memory.PRIOR_RATES)
+        self._priors = (*PRIOR_RATES, *((rate,) * PLACES for rate in followers))
 
     @property
     def priors(self) -> Rates:
@@ -37,15 +47,19 @@ class RecallDrafter:
 
     def open(self, tenant: str) -> RecallDraft:
         """The state of a new sequence; the table is of nobody's texts."""
-        return RecallDraft(self._table, [places[0] for places in self._priors])
+        memory = self._memories.of(tenant) if self._shared_tokens else None
+        return RecallDraft(self._table, memory, [places[0] for places in self._priors])
 
 
 class RecallDraft:
     """One text and its hash chains."""
 
-    def __init__(self, table: NGramTable, rates: Sequence[float]) -> None:
+    def __init__(
+        self, table: NGramTable, memory: NGramMemory | None, rates: Sequence[float]
+    ) -> None:
         self._chains = HashChains()
         self._table = table
+        self._memory = memory
         self._rates = rates
         self._classes: list[int] = []
 
@@ -55,7 +69,7 @@ class RecallDraft:
 
     def propose(self, count: int) -> list[int]:
         """A chain of the likeliest tokens, each from the source that is surer of it."""
-        text, table, rates = self._chains.text, self._table, self._rates
+        text, rates = self._chains.text, self._rates
         context = text[-ORDER:]
         length, end = self._chains.longest()
         self._classes = classes = []
@@ -65,12 +79,10 @@ class RecallDraft:
             copy = end + 1 - len(text)
             token = -1 if not length else drafted[copy] if copy >= 0 else text[end + 1]
             sure = match_class(length)
-            known = table.follower(context) if length < ORDER else None
-            if known and (not length or rates[_COPIED + known.confidence] > rates[sure]):
-                sure = _COPIED + known.confidence
-                copied, token = token == known.token, known.token
-            else:
-                copied = length > 0
+            known = self._follower(context) if length < ORDER else None
+            copied = length > 0
+            if known and (not copied or rates[known.confidence] > rates[sure]):
+                sure, copied, token = known.confidence, token == known.token, known.token
             if token < 0 or (likely := likely * rates[sure]) < LEAST_GAIN:
                 break
             drafted.append(token)
@@ -83,9 +95,26 @@ class RecallDraft:
         return drafted
 
     def finish(self, output: Sequence[int]) -> None:
-        """Nothing is remembered."""
+        """The text has ended with `output`; remember that for later ones of the tenant."""
+        if self._memory is not None:
+            self._memory.add(output)
 
     @property
     def confidences(self) -> list[int]:
-        """Copies by the length of the match, then followers by their class in the table."""
+        """Copies by the length of the match, then followers by their class in the table, then
+        those by their class in memory."""
         return self._classes
+
+    def _follower(self, context: Sequence[int]) -> Follower | None:
+        """The surer one of table and memory; its class is that of the draft."""
+        found = self._table.follower(context)
+        if found is not None:
+            found = Follower(found.token, _COPIED + found.confidence)
+        recent = None if self._memory is None else self._memory.follower(context)
+        if recent is None:
+            return found
+        recent = Follower(recent.token, _COPIED + NUM_CLASSES + recent.confidence)
+        rates = self._rates
+        if found is None or rates[recent.confidence] > rates[found.confidence]:
+            return recent
+        return found

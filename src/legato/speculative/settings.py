@@ -28,7 +28,7 @@ class SpeculationSettings:
             nothing.
         model: the draft model: a name, a .gguf file or a folder ("draft" only).
         k: drafted tokens a step; 0 chooses them by prediction.
-        shared: tokens of earlier outputs that are remembered for each tenant ("suffix" only).
+        shared: tokens of earlier outputs that are remembered for each tenant ("suffix", "recall").
     """
 
     drafter: DrafterName = "off"
@@ -56,8 +56,8 @@ def parse_speculation(text: str) -> SpeculationSettings:
         if key not in {field.name for field in fields(SpeculationSettings)} - {"drafter", "model"}:
             raise _refused(f"there is no option {key!r}")
         values[key] = _number(key, value)
-    if values.get("shared") and name != "suffix":
-        raise _refused("only the drafter suffix remembers outputs")
+    if values.get("shared") and name not in ("suffix", "recall"):
+        raise _refused("only the drafters suffix and recall remember outputs")
     return SpeculationSettings(drafter=name, model=model, **values)  # type: ignore[arg-type]
 
 

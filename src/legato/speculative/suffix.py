@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.automaton import ROOT, SuffixAutomaton
 from legato.speculative.copying import copied, match_class
+from legato.speculative.tenants import PerTenant
 
 MIN_MATCH = 2
 """Shorter matches are chance."""
@@ -17,27 +17,19 @@ class SuffixDrafter:
     """Copies what followed the longest earlier occurrence of the text's end.
 
     With `shared_tokens`, outputs that ended are remembered for later requests of the same tenant:
-    at most that many tokens for each of `MAX_TENANTS` tenants, the oldest forgotten first.
+    at most that many tokens, the oldest forgotten first.
     """
 
     name = "suffix"
     priors = PRIOR_RATES
-    MAX_TENANTS = 64
 
     def __init__(self, shared_tokens: int = 0) -> None:
         self._shared_tokens = shared_tokens
-        self._memories: OrderedDict[str, Memory] = OrderedDict()
+        self._memories = PerTenant(lambda: Memory(shared_tokens))
 
     def open(self, tenant: str) -> SuffixDraft:
         """The state of a new sequence of `tenant`."""
-        return SuffixDraft(self._memory(tenant) if self._shared_tokens else None)
-
-    def _memory(self, tenant: str) -> Memory:
-        memory = self._memories.setdefault(tenant, Memory(self._shared_tokens))
-        self._memories.move_to_end(tenant)
-        while len(self._memories) > self.MAX_TENANTS:
-            self._memories.popitem(last=False)
-        return memory
+        return SuffixDraft(self._memories.of(tenant) if self._shared_tokens else None)
 
 
 class Memory:
