@@ -20,7 +20,7 @@ from legato.errors import BackendError
 from legato.program.ops import StepShape
 from legato.scheduler.batch import Batch
 from legato.scheduler.sequence import Sequence, make_samples
-from legato.step_times import StepTimes, split_ns
+from legato.step_times import DRAFT_FACTORS, StepTimes, split_ns
 from sim.hollow import hollow_program
 
 MS = 1_000_000
@@ -85,6 +85,28 @@ def test_the_correction_multiplies_every_prediction(program):
         step.add(1, 100, 1)
     assert twice.ns() == pytest.approx(2 * once.ns())
     assert twice.ns_with(60, 0, 1) == pytest.approx(2 * once.ns_with(60, 0, 1))
+
+
+@pytest.mark.parametrize(("slowness", "factor"), [(1.1, 1.1), (1.0, 1.0), (2.0, DRAFT_FACTORS[1])])
+def test_steps_that_verify_drafts_are_learnt_apart_within_bounds(program, slowness, factor):
+    times = StepTimes(program, DEFAULT_PROFILE, EngineConfig())
+    (sequence,) = make_samples(
+        make_request("a", 3),
+        arrival=0,
+        seed=0,
+        due_ns=0,
+        tbt_ns=1,
+        length_limit=99,
+        stop_ids=frozenset(),
+    )
+    for draft in ((), (4, 5)) * 300:
+        sequence.draft = draft
+        step = times.price(Batch([sequence], [3 + len(draft)]))
+        assert step.verifies == bool(draft)
+        times.observe(step, round(step.raw_ns * (slowness if draft else 1.0)))
+    plan = times.plan()
+    plan.add(1, 100, 1)
+    assert plan.ns_widened(0, 100) / plan.ns() == pytest.approx(factor, rel=0.02)
 
 
 def test_objectives_are_the_requests_own_else_the_engines_else_what_the_machine_can(program):
