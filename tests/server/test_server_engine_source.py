@@ -33,7 +33,15 @@ def test_totals_of_the_engine_become_counters_of_what_each_step_added():
             deadlines_missed=1,
             fluidity=(1.0, 0.8),
             prediction_error=0.07,
-            speculation=SpeculationFigures(1, 4, 1, (1, 1, *[0] * 14), (1, *[0] * 15)),
+            draft_steps_ns=3 * 10**9,
+            speculation=SpeculationFigures(
+                *(1, 4, 1, (1, 1, *[0] * 14), (1, *[0] * 15)),
+                drafter_ns=5 * 10**8,
+                plain_ns=2e9,
+                predicted_ns=2.5e9,
+                expected_ns=1.5e9,
+                earned_ns=1e9,
+            ),
             **common,
         )
     )
@@ -48,6 +56,11 @@ def test_totals_of_the_engine_become_counters_of_what_each_step_added():
         'legato_engine_rows_total{kind="decode"} 6.0',
         'legato_draft_tokens_total{outcome="right",place="0"} 1.0',
         'legato_draft_tokens_total{outcome="wrong",place="1"} 1.0',
+        "legato_drafter_seconds_total 0.5",
+        'legato_speculation_seconds_total{kind="taken"} 3.0',
+        'legato_speculation_seconds_total{kind="predicted"} 2.5',
+        'legato_speculation_seconds_total{kind="undrafted"} 3.0',
+        'legato_speculation_seconds_total{kind="undrafted_expected"} 3.5',
         "legato_fluidity_index_count 2.0",
         "legato_engine_mfu 0.25",
         "legato_engine_mbu 0.5",

@@ -37,9 +37,11 @@ def last_extension(answer, stream):
 
 
 class MachineTime(FakeSource):
-    """Every sample took `took_ns` of the machine; a cancelled one too, as its last event says."""
+    """Every sample took `took_ns` of the machine; a cancelled one too, as its last event says.
+    Of `drafts[0]` drafted tokens `drafts[1]` were accepted."""
 
     took_ns = HOUR_NS
+    drafts = (0, 0)
 
     async def generate(self, request):
         async for event in super().generate(request):
@@ -58,6 +60,8 @@ class MachineTime(FakeSource):
             time_ns=0,
             finish_reason=reason,
             machine_ns=self.took_ns,
+            drafted=self.drafts[0],
+            accepted=self.drafts[1],
         )
 
 
@@ -129,6 +133,18 @@ def test_an_answer_tells_its_price_where_the_machine_has_one(path, stream):
     answer = client.post(path, {**BODIES[path], "stream": stream})
     cost = Extension.model_validate(last_extension(answer, stream)).cost
     assert (cost.machine_ms, cost.price) == (3_600_000, 2.5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", BODIES)
+def test_an_answer_tells_how_many_tokens_were_drafted_for_it(path, stream):
+    client, source = priced()
+    body = {**BODIES[path], "stream": stream}
+    answer = Extension.model_validate(last_extension(client.post(path, body), stream))
+    assert answer.speculation is None
+    source.drafts = (9, 7)
+    answer = Extension.model_validate(last_extension(client.post(path, body), stream))
+    assert (answer.speculation.drafted, answer.speculation.accepted) == (9, 7)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -59,6 +59,13 @@ class Cost(Answer):
     price: float
 
 
+class Speculation(Answer):
+    """Tokens that speculation guessed for this answer, and those of them that were right."""
+
+    drafted: int
+    accepted: int
+
+
 class ComputeReport(Answer):
     """What became of a question that took as many samples as it needed.
 
@@ -79,10 +86,11 @@ class ComputeReport(Answer):
 
 class Extension(Answer):
     """What OpenAI's answer has no place for. `cost` where the machine has a price, `compute` where
-    it was asked for."""
+    it was asked for, `speculation` where tokens were guessed."""
 
     timing: Timing
     cached_tokens: int
+    speculation: Speculation | None = None
     compute: ComputeReport | None = None
     cost: Cost | None = None
     metadata: dict[str, str] | None = None
