@@ -44,11 +44,12 @@ class StepBudget:
         self.plan = plan
         self.limit_ns = limit_ns
         self._least = policy.LEAST_CHUNK
+        self._had_no_row = False
 
     @property
     def exhausted(self) -> bool:
         """Whether no further chunk can have a row."""
-        if self.rows <= 0:
+        if self.rows <= 0 or self._had_no_row:
             return True
         return not self._least and self.limit_ns <= self.plan.ns()
 
@@ -61,7 +62,9 @@ class StepBudget:
         def step_ns(rows: int) -> float:
             return self.plan.ns_with(rows, past, int(rows == pending))
 
-        return policy.largest_chunk(most, min(self._least, most), self.limit_ns, step_ns)
+        chunk = policy.largest_chunk(most, min(self._least, most), self.limit_ns, step_ns)
+        self._had_no_row = not chunk  # nor will the next have one: rows cost much the same
+        return chunk
 
     def cost_ns(self, sequence: Sequence) -> float:
         """Predicted time that all that `sequence` has to compute would add to the step."""
