@@ -131,6 +131,7 @@ def known_servers(arguments: argparse.Namespace) -> list[Server]:
     port, threads = str(arguments.port), str(arguments.threads)
     own = [sys.executable, "-m", "legato", "serve", "-m", str(model), "--port", port]
     own += ["--num-threads", threads, "--no-prefix-cache", "--ttft-ms", "1000", "--tbt-ms", "50"]
+    own += ["--patience", "1"]  # a refusal counts as a miss: refuse only who would miss
     return [
         Server("legato", own),
         llama_server(arguments.llama_server, arguments.llama_file or model, port, threads),
