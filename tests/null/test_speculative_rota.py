@@ -57,10 +57,10 @@ def test_many_sequences_are_asked_together_and_seldom(decodes):
 
 def test_who_is_promising_is_asked_in_every_step_alone():
     rota = Rota()
-    rota.judge("sure", True)
+    rota.promising = {"sure"}
     assert all(rota.begin(8) for _ in range(20))
     assert not rota.asks_all(8)
-    rota.judge("sure", False)
+    rota.promising = set()
     assert not all(rota.begin(8) for _ in range(20))
 
 
@@ -114,3 +114,12 @@ def test_prices_follow_a_machine_that_changes():
     dear = [prices.least_gain(2, 100, budget, lambda rows: 1 + 0.3 * rows) for _ in range(2000)]
     assert dear[0] == cheap
     assert dear[-1] > cheap
+
+
+def test_good_guesses_that_cannot_pay_beside_so_many_are_asked_seldom_too(monkeypatch):
+    monkeypatch.setattr("legato.speculative.speculator.choose_depths", lambda gains, *_: [0] * 32)
+    monkeypatch.setattr(RowPrices, "least_gain", lambda *_: 0.01)
+    drafter = CountingDrafter(tuple(range(16)))
+    engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(drafter))
+    finish_all(engine, *(make_request(str(i), start=i, max_tokens=LONG) for i in range(32)))
+    assert 0 < drafter.asked <= 32 * (LONG // LONGEST_WAIT + 2)

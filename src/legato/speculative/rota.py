@@ -1,6 +1,6 @@
 """Who is asked for a draft in which step, so that looking for drafts is never felt.
 
-A sequence whose last draft paid, or promised to, is asked in every step. The others are asked all
+A sequence that has just drafted is asked in every step. The others are asked all
 together every few steps: of many sequences, where a draft seldom pays, more seldom than of few.
 """
 
@@ -26,7 +26,7 @@ _REMEMBERED = 1024
 
 
 class Rota:
-    """Counts steps, and knows who is promising."""
+    """Counts steps, and knows who is promising: those for whom tokens were drafted last."""
 
     def __init__(self) -> None:
         self.promising: set[Sequence] = set()
@@ -40,13 +40,6 @@ class Rota:
     def asks_all(self, decodes: int) -> bool:
         """Whether everybody is asked in this step."""
         return decodes <= ALWAYS or self._steps % min(decodes, LONGEST_WAIT) == 0
-
-    def judge(self, sequence: Sequence, promising: bool) -> None:
-        """`sequence` was asked; `promising`: whether it should be in the next step too."""
-        if promising:
-            self.promising.add(sequence)
-        else:
-            self.promising.discard(sequence)
 
 
 class RowPrices:

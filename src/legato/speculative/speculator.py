@@ -97,7 +97,7 @@ class BatchSpeculator:
         """See `scheduler.drafts.Speculator`."""
         start_ns = self._now_ns()
         state = self._states.pop(sequence, None)
-        self._rota.judge(sequence, False)
+        self._rota.promising.discard(sequence)
         if state is not None:
             state.draft.finish(sequence.tokens[sequence.num_prompt :].tolist())
         self._account.drafting(self._now_ns() - start_ns)
@@ -120,6 +120,7 @@ class BatchSpeculator:
             gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
             depths = choose_depths(gains, step_ns, budget.limit_ns, budget.rows)
         chosen = [(p, n) for p, n in zip(proposals, depths, strict=False) if n]
+        self._rota.promising = {p.sequence for p, _ in chosen}
         if chosen:
             expected = sum(sum(p.gains[:n]) for p, n in chosen)
             wider_ns = step_ns(sum(n for _, n in chosen))
@@ -139,9 +140,7 @@ class BatchSpeculator:
         for sequence, limit in limits.items():
             wanted = min(limit, _own_depth(sequence, most))
             found = self._proposal(sequence, wanted) if wanted else None
-            good = found is not None and found.gains[0] >= least
-            self._rota.judge(sequence, good)
-            if found is not None and good:
+            if found is not None and found.gains[0] >= least:
                 proposals.append(found)
         return proposals
 
