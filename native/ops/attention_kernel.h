@@ -168,10 +168,7 @@ void attend_rows(const Span<typename P::Source>& span, const Span<typename P::So
   if (range.end <= range.begin) return;
   score_rows<P, kR, kFetch>(factors.q + row * work.key_dim, span, range, work, row,
                             factors.scores);
-  for (int32_t r = 0; r < kR; ++r) {
-    softmax<P>(factors.scores + r * kSplit, span, range, soft_cap, work, row + r,
-               factors.weights + r * kSplit);
-  }
+  softmax<P, kR>(factors.scores, span, range, soft_cap, work, row, factors.weights);
   value_rows<P, kR, kFetch>(factors.weights, span, next, range, work, row);
 }
 

@@ -23,8 +23,11 @@ struct PairProducts : FloatSums {
   static Operand last_value(const Source* token) { return first_of_pairs(load_pairs(token)); }
   static Operand repeat(const Element* group) { return splat_pair(group); }
   static Floats add(Operand a, Operand b, Floats sum) { return add_products(a, b, sum); }
-  static Floats exp2(Floats x) { return exp2_coarse(x); }
-  static Floats put_weights(Element* p, Floats x) { return store_rounded(p, x); }
+  static Floats exp2(Floats x, Floats minus) { return exp2_coarse(x, minus); }
+  static Floats put_weights(Element* p, Floats x) {
+    store_rounded(p, x);
+    return x;
+  }
   static void put_query(Element* block, int32_t d, int32_t count, int32_t i, int32_t width,
                         Floats x) {
     uint16_t lanes[kLanes];

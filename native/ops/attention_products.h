@@ -51,7 +51,7 @@ struct FloatSums {
   static constexpr bool kWhole = false;
   static Sum zero() { return splat(0.0f); }
   static Floats floats(Sum sum) { return sum; }
-  static Floats exp2(Floats x) { return exp2_lanes(x); }
+  static Floats exp2(Floats x, Floats minus) { return exp2_lanes(x - minus); }
 };
 
 // f32 queries and weights, in the order of their groups.
@@ -147,7 +147,7 @@ struct WholeProducts {
   static Operand last_value(const Source* token) { return load_bytes(token); }
   static Operand repeat(const Element* group) { return splat_words(group); }
   static Sum add(Operand a, Operand b, Sum sum) { return add_products(a, b, sum); }
-  static Floats exp2(Floats x) { return exp2_lanes(x); }
+  static Floats exp2(Floats x, Floats minus) { return exp2_lanes(x - minus); }
   static void put_weights(Element* p, Floats x) { store_words(p, to_whole(x, kWordLevels)); }
   static void put_query(Element* block, int32_t d, int32_t count, int32_t i, int32_t width,
                         Floats x) {

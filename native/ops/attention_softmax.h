@@ -21,11 +21,23 @@ inline void cap_scores(float* scores, int32_t first_tile, int32_t last_tile, flo
   }
 }
 
-inline float max_score(const float* scores, int32_t first, int32_t last) {
+// The tiles of a row between its first and last visible ones that it sees as a whole.
+inline Range whole_tiles(Range range, int32_t first, int32_t last) {
+  const int32_t begin = larger(range.begin, (first + kTile - 1) / kTile);
+  return {begin, larger(begin, smaller(range.end, last / kTile))};
+}
+
+inline float max_score(const float* scores, Range range, int32_t first, int32_t last) {
+  const Range whole = whole_tiles(range, first, last);
   Floats most = splat(kNothing);
-  for (int32_t i = first / kTile; i * kTile < last; ++i) {
+  const auto edge = [&](int32_t i) {
     most = maximum(most, visible_or(load(scores + i * kTile), i, first, last, kNothing));
+  };
+  for (int32_t i = first / kTile; i < whole.begin; ++i) edge(i);
+  for (int32_t i = whole.begin; i < whole.end; ++i) {
+    most = maximum(most, load(scores + i * kTile));
   }
+  for (int32_t i = whole.end; i * kTile < last; ++i) edge(i);
   return max_lanes(most);
 }
 
@@ -38,15 +50,21 @@ struct Weighed {
 template <typename P>
 Weighed weigh(const float* scores, const Span<typename P::Source>&, Range range, int32_t first,
               int32_t last, float max, typename P::Element* weights) {
-  const Floats zero = splat(0.0f);
+  const Range whole = whole_tiles(range, first, last);
+  const Floats zero = splat(0.0f), most = splat(max);
   Floats sum = zero;
-  for (int32_t i = range.begin; i < range.end; ++i) {
+  const auto edge = [&](int32_t i) {
     Floats p = zero;
     if (i * kTile < last && first < (i + 1) * kTile) {
-      p = visible_or(P::exp2(load(scores + i * kTile) - splat(max)), i, first, last, 0.0f);
+      p = visible_or(P::exp2(load(scores + i * kTile), most), i, first, last, 0.0f);
     }
     sum = sum + P::put_weights(weights + i * kTile, p);
+  };
+  for (int32_t i = range.begin; i < whole.begin; ++i) edge(i);
+  for (int32_t i = whole.begin; i < whole.end; ++i) {
+    sum = sum + P::put_weights(weights + i * kTile, P::exp2(load(scores + i * kTile), most));
   }
+  for (int32_t i = whole.end; i < range.end; ++i) edge(i);
   return {sum_lanes(sum), 1.0f};
 }
 
@@ -60,7 +78,7 @@ Weighed weigh(float* scores, const Span<typename P::Source>& span, Range range, 
   for (int32_t i = range.begin; i < range.end; ++i) {
     Floats scaled = zero;
     if (i * kTile < last && first < (i + 1) * kTile) {
-      const Floats p = P::exp2(load(scores + i * kTile) - splat(max));
+      const Floats p = P::exp2(load(scores + i * kTile), splat(max));
       sum = sum + visible_or(p, i, first, last, 0.0f);
       scaled = visible_or(p * load(span.value_scales[i]), i, first, last, 0.0f);
     }
@@ -76,31 +94,50 @@ Weighed weigh(float* scores, const Span<typename P::Source>& span, Range range, 
   return {sum_lanes(sum), largest / kWordLevels};
 }
 
-// Fold a split's m and l into those of query i, and leave the factors for o.
-inline void fold(Work& work, int32_t i, float max, Weighed weighed) {
-  const float most = work.max[i] > max ? work.max[i] : max;
-  const float differences[kLanes] = {work.max[i] - most, max - most};
-  float factors[kLanes];
-  store(factors, exp2_lanes(load(differences)));
-  work.keep[i] = factors[0];
-  work.take[i] = factors[1];
-  work.weight_unit[i] = weighed.unit;
-  work.sum[i] = work.sum[i] * factors[0] + weighed.sum * factors[1];
-  work.max[i] = most;
+// The m of kR queries grows to that of a split; leaves the factors on what was folded before and
+// on the split. All queries take part, also those whose `max` is kNothing.
+template <int kR>
+void raise_max(Work& work, int32_t row, const float* max) {
+  float past[kLanes] = {}, present[kLanes] = {};
+  for (int r = 0; r < kR; ++r) {
+    const float before = work.max[row + r];
+    const float most = before > max[r] ? before : max[r];
+    if (most == kNothing) continue;  // nothing seen yet
+    past[r] = before - most;
+    present[r] = max[r] - most;
+    work.max[row + r] = most;
+  }
+  store(past, exp2_lanes(load(past)));
+  store(present, exp2_lanes(load(present)));
+  for (int r = 0; r < kR; ++r) {
+    work.keep[row + r] = past[r];
+    work.take[row + r] = present[r];
+  }
 }
 
-template <typename P>
+inline void add_weighed(Work& work, int32_t i, Weighed weighed) {
+  work.weight_unit[i] = weighed.unit;
+  work.sum[i] = work.sum[i] * work.keep[i] + weighed.sum * work.take[i];
+}
+
+// The weights of kR queries from their scores; a query that sees nothing has weights 0.
+template <typename P, int kR>
 void softmax(float* scores, const Span<typename P::Source>& span, Range range, float soft_cap,
-             Work& work, int32_t i, typename P::Element* weights) {
-  const int32_t first = work.first[i];
-  const int32_t last = work.last[i];
-  if (last <= first) {
-    weigh<P>(scores, span, range, 0, 0, 0.0f, weights);
-    return;
+             Work& work, int32_t row, typename P::Element* weights) {
+  float max[kR];
+  for (int r = 0; r < kR; ++r) {
+    const int32_t first = work.first[row + r], last = work.last[row + r];
+    float* from = scores + r * kSplit;
+    if (soft_cap > 0) cap_scores(from, first / kTile, (last + kTile - 1) / kTile, soft_cap);
+    max[r] = last > first ? max_score(from, range, first, last) : kNothing;
   }
-  if (soft_cap > 0) cap_scores(scores, first / kTile, (last + kTile - 1) / kTile, soft_cap);
-  const float max = max_score(scores, first, last);
-  fold(work, i, max, weigh<P>(scores, span, range, first, last, max, weights));
+  raise_max<kR>(work, row, max);
+  for (int r = 0; r < kR; ++r) {
+    const int32_t first = work.first[row + r], last = work.last[row + r];
+    const Weighed weighed = weigh<P>(scores + r * kSplit, span, range, last > first ? first : 0,
+                                     last > first ? last : 0, max[r], weights + r * kSplit);
+    if (last > first) add_weighed(work, row + r, weighed);
+  }
 }
 
 }  // namespace

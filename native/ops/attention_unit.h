@@ -57,7 +57,8 @@ inline void write_result(const AttentionCall& call, const AttentionTile& tile, i
   for (int32_t i = 0; i < work.queries; ++i) {
     const float* source = work.out + i * work.vectors * kLanes;
     float* target = call.out + query_offset(call, tile, work, head, i, call.out_stride);
-    for (int32_t d = 0; d < call.kv.head_dim; ++d) target[d] = source[d] / work.sum[i];
+    const float factor = 1.0f / work.sum[i];
+    for (int32_t d = 0; d < call.kv.head_dim; ++d) target[d] = source[d] * factor;
   }
 }
 
@@ -85,7 +86,8 @@ inline void fold_partials(Work& work, const float* partial) {
   const int32_t dims = work.vectors * kLanes;
   for (int32_t i = 0; i < work.queries; ++i, partial += kLanes + dims) {
     if (partial[1] == 0.0f) continue;  // a split that this row does not see
-    fold(work, i, partial[0], {partial[1], 1.0f});
+    raise_max<1>(work, i, partial);
+    add_weighed(work, i, {partial[1], 1.0f});
     const Floats keep = splat(work.keep[i]);
     const Floats take = splat(work.take[i]);
     float* out = work.out + i * dims;

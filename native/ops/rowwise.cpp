@@ -3,21 +3,30 @@
 // newest instruction set, could be linked into the others.
 #include "rowwise.h"
 
+#if defined(__AVX512F__)
+#define LEGATO_VECTOR_AVX512
+#elif defined(__AVX2__)
+#define LEGATO_VECTOR_AVX2
+#else
+#define LEGATO_VECTOR_PORTABLE
+#endif
+#include "vector_math.h"
+
 namespace legato::LEGATO_SIMD {
 namespace {
 
-constexpr int64_t kLanes = 32;  // partial sums; fixed, so that a sum has one order everywhere
+constexpr int64_t kPartialSums = 32;  // fixed, so that a sum has one order everywhere
 
 float square_root(float x) { return __builtin_sqrtf(x); }
 
 float sum_of_squares(const float* x, int64_t n) {
-  float lanes[kLanes] = {};
+  float lanes[kPartialSums] = {};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += x[i + lane] * x[i + lane];
+  for (; i + kPartialSums <= n; i += kPartialSums) {
+    for (int64_t lane = 0; lane < kPartialSums; ++lane) lanes[lane] += x[i + lane] * x[i + lane];
   }
   for (int64_t lane = 0; i + lane < n; ++lane) lanes[lane] += x[i + lane] * x[i + lane];
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+  for (int64_t half = kPartialSums / 2; half > 0; half /= 2) {
     for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
   }
   return lanes[0];
@@ -80,19 +89,35 @@ inline float hyperbolic_tangent(float x) {
   return square < 0.390625f ? small : large;
 }
 
-inline float silu(float x) { return x / (1.0f + exponential(-x)); }
+inline Floats silu(Floats x) {
+  return x * reciprocal(splat(1.0f) + exp_lanes(splat(0.0f) - x));
+}
 
 // 0.5 x (1 + tanh(u)) = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x³)
-inline float gelu_tanh(float x) {
-  const float u = 0.79788456080f * (x + 0.044715f * x * x * x);
-  return x / (1.0f + exponential(-2.0f * u));
+inline Floats gelu_tanh(Floats x) {
+  const Floats factor = fma(x * x, splat(-2.0f * 0.79788456080f * 0.044715f),
+                            splat(-2.0f * 0.79788456080f));
+  return x * reciprocal(splat(1.0f) + exp_lanes(x * factor));
+}
+
+template <Floats (*kActivation)(Floats)>
+void gated_by(const float* gate, const float* up, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    store(out + i, kActivation(load(gate + i)) * load(up + i));
+  }
+  if (i == n) return;
+  const int left = static_cast<int>(n - i);
+  float last[kLanes];
+  store(last, kActivation(load_first(gate + i, left, 0.0f)) * load_first(up + i, left, 0.0f));
+  for (int lane = 0; lane < left; ++lane) out[i + lane] = last[lane];
 }
 
 void gated(Activation activation, const float* gate, const float* up, int64_t n, float* out) {
   if (activation == Activation::Silu) {
-    for (int64_t i = 0; i < n; ++i) out[i] = silu(gate[i]) * up[i];
+    gated_by<silu>(gate, up, n, out);
   } else {
-    for (int64_t i = 0; i < n; ++i) out[i] = gelu_tanh(gate[i]) * up[i];
+    gated_by<gelu_tanh>(gate, up, n, out);
   }
 }
 

@@ -12,5 +12,5 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/sample_avx2.cpp
       PROPERTIES COMPILE_OPTIONS "${LEGATO_LEVEL};-ffp-contract=off;-mavx2;-mfma;-mf16c")
   set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/sample_avx512.cpp
-      PROPERTIES COMPILE_OPTIONS "${LEGATO_LEVEL};-ffp-contract=off;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-Wno-maybe-uninitialized")
+      PROPERTIES COMPILE_OPTIONS "${LEGATO_LEVEL};-ffp-contract=off;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-Wno-maybe-uninitialized;-Wno-uninitialized")
 endif()

@@ -46,16 +46,9 @@ inline Floats load_first(const float* p, int count, float fill) {
 }
 
 // Reductions add (compare) lanes i and i + 8, then i + 4, i + 2, i + 1.
+#if !defined(LEGATO_VECTOR_AVX512)
 inline float sum_lanes(Floats a) {
   float lanes[kLanes];
-  store(lanes, a);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-inline double sum_lanes(Doubles a) {
-  double lanes[kLanes];
   store(lanes, a);
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
@@ -69,6 +62,15 @@ inline float max_lanes(Floats a) {
     for (int i = 0; i < half; ++i) {
       lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
     }
+  }
+  return lanes[0];
+}
+#endif
+inline double sum_lanes(Doubles a) {
+  double lanes[kLanes];
+  store(lanes, a);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
   return lanes[0];
 }

@@ -48,6 +48,8 @@ inline Floats round_even(Floats x) {
   return {_mm256_round_ps(x.a, 8), _mm256_round_ps(x.b, 8)};
 }
 
+inline Floats reciprocal(Floats a) { return splat(1.0f) / a; }
+
 inline Floats load_half(const uint16_t* p) {
   const auto* q = reinterpret_cast<const __m128i*>(p);
   return {_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1))};

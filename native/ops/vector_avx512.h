@@ -29,6 +29,12 @@ inline Floats maximum(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Floats minimum(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Floats round_even(Floats a) { return {_mm512_roundscale_ps(a.v, 8)}; }
 
+// 1 / a to within 2^-23 or so (one step of Newton's after 14 bits), for normal a with normal 1 / a.
+inline Floats reciprocal(Floats a) {
+  const __m512 r = _mm512_rcp14_ps(a.v);
+  return {_mm512_fmadd_ps(_mm512_fnmadd_ps(a.v, r, _mm512_set1_ps(1.0f)), r, r)};
+}
+
 inline Floats load_half(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
@@ -97,6 +103,23 @@ inline void transpose_quads(Ints words[4]) {
   words[3].v = _mm512_unpackhi_epi64(b, d);
 }
 
+inline __m128 upper_four(__m256 a) { return _mm256_extractf128_ps(a, 1); }
+inline __m256 upper_eight(__m512 a) {  // the masked form: GCC warns about the other
+  return _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xf, _mm512_castps_pd(a), 1));
+}
+inline float sum_lanes(Floats a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), upper_eight(a.v));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), upper_four(eight));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline float max_lanes(Floats a) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a.v), upper_eight(a.v));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), upper_four(eight));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
 // Write the lanes of the mask side by side and return their number; may write all 16 lanes.
 // (The memory form of the instruction is microcoded on Zen 4.)
 inline int compress(float* p, Floats a, Mask m) {
@@ -131,9 +154,8 @@ struct Doubles {
 };
 inline Doubles zero_doubles() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 inline Doubles operator+(Doubles a, Floats b) {
-  const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(b.v), 1));
   return {_mm512_add_pd(a.low, _mm512_cvtps_pd(_mm512_castps512_ps256(b.v))),
-          _mm512_add_pd(a.high, _mm512_cvtps_pd(high))};
+          _mm512_add_pd(a.high, _mm512_cvtps_pd(upper_eight(b.v)))};
 }
 inline void store(double* p, Doubles a) {
   _mm512_storeu_pd(p, a.low);

@@ -32,21 +32,23 @@ inline Pairs first_of_pairs(Pairs a) {
   return as_pairs(_mm512_and_si512(reinterpret_cast<__m512i>(a.v), _mm512_set1_epi32(0xffff)));
 }
 
-// Sixteen values, rounded to nearest even; they are stored and returned.
-inline Floats store_rounded(uint16_t* p, Floats a) {
+// Sixteen values, rounded to nearest even.
+inline void store_rounded(uint16_t* p, Floats a) {
   const __m256i half = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
 }
 
-// 2^x with an error below 2^-13, far less than bf16 holds; 0 below -149, infinity above 127.
-inline Floats exp2_coarse(Floats x) {
-  const __m512 f = _mm512_reduce_ps(x.v, 1);  // x - floor(x)
+// 2^(x - minus) with an error below 2^-13, far less than bf16 holds; 0 for exponents below -149,
+// infinity above 127. Differences are multiply-adds to spare the units that round and scale.
+inline Floats exp2_coarse(Floats x, Floats minus) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const __m512 exponent = _mm512_fmsub_ps(x.v, one, minus.v);
+  const __m512 f = _mm512_fmsub_ps(exponent, one, _mm512_roundscale_ps(exponent, 9));  // floor
   Floats p = splat(0.07802419f);
   p = fma(p, {f}, splat(0.22606721f));
   p = fma(p, {f}, splat(0.69583374f));
   p = fma(p, {f}, splat(0.99992517f));
-  return {_mm512_scalef_ps(p.v, x.v)};
+  return {_mm512_scalef_ps(p.v, exponent)};
 }
 
 }  // namespace

@@ -114,6 +114,8 @@ inline Floats half_to_floats(UnsignedLanes h) {
   const UnsignedLanes value = (h & 0x7c00u) == 0x7c00u ? special : finite;
   return as_floats(as_ints(value | sign));
 }
+inline Floats reciprocal(Floats a) { return splat(1.0f) / a; }
+
 inline Floats load_half(const uint16_t* p) {
   UnsignedLanes h;
   for (int i = 0; i < 16; ++i) h[i] = p[i];
