@@ -20,7 +20,8 @@ from legato.bench.replay import ReplayServer
 from legato.bench.rule import Search
 from legato.bench.run import Limits, Pending, Run
 from legato.bench.script import Script, Step
-from legato.bench.serve import Measurement, drive
+from legato.bench.selfcheck import ClientCost
+from legato.bench.serve import Measurement, drive, share_client_cost
 from legato.bench.trial import measure_capacity
 from legato.bench.workload import Workload
 from legato.clock import VirtualClock
@@ -136,3 +137,10 @@ def test_a_server_that_answers_nothing_is_told() -> None:
     refusing = Script(status=500)
     with serving(refusing) as endpoint, pytest.raises(LegatoError, match="not ready"):
         measure_capacity(endpoint, workload, SEARCH, MEASUREMENT, lambda document, point: None)
+
+
+def test_a_run_without_tokens_keeps_what_the_client_cost():
+    cost = ClientCost(cpu=0.1, cpu_us_per_token=30.0, loop_lag_ms=None)
+    run = Run(0, cost=cost)
+    share_client_cost([run])
+    assert run.cost is cost

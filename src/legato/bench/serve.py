@@ -121,7 +121,7 @@ async def drive(
     finally:
         for client in clients:
             client.close()
-    _share_client_cost(runs)
+    share_client_cost(runs)
     return runs
 
 
@@ -149,9 +149,12 @@ def _judging(
             yield judge.watch(load)
 
 
-def _share_client_cost(runs: Sequence[Run]) -> None:
-    """CPU time is of the process, which serves all runs: each token costs the same."""
+def share_client_cost(runs: Sequence[Run]) -> None:
+    """CPU time is of the process, which serves all runs: each token costs the same. Where every
+    request was refused or broken off there is nothing to share."""
     tokens = [sum(o.timeline.output_tokens for o in run.outcomes) for run in runs]
+    if not any(tokens):
+        return
     for run, own in zip(runs, tokens, strict=True):
         if run.cost is not None and run.cost.cpu_us_per_token is not None:
             per_token = run.cost.cpu_us_per_token * own / sum(tokens)
