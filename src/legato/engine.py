@@ -315,14 +315,14 @@ class Engine:
                 self._end_question(request_id, FinishReason.ERROR, message)
         for sequence in sorted(failed, key=lambda s: s.rank):
             if sequence in self._live.of(sequence.request.id):
-                self._close(sequence, FinishReason.ERROR, message)
+                self._end(sequence, FinishReason.ERROR, message)
 
     def _end(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
         self._take_out(sequence)
         self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
 
     def _take_out(self, sequence: Sequence) -> None:
-        """End a live sequence without a word."""
+        """End a live sequence without a word; the scheduler may have dropped it already."""
         try:
             if not sequence.finished:
                 self._scheduler.remove(sequence)
@@ -336,10 +336,6 @@ class Engine:
     ) -> None:
         now_ns = self._clock.now_ns()
         self._unsent.append(self._questions.end(request_id, now_ns, reason, error))
-
-    def _close(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
-        self._live.forget(sequence.request.id, sequence.index)
-        self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
 
 
 def _failure(error: Exception) -> str:
