@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from legato.adaptive.decisions import Decision, Draw, Stop
-from legato.adaptive.ranking import highest, likelihood
+from legato.adaptive.decisions import Decision, Stop
+from legato.adaptive.ranking import highest, likelihood, until_sure
 from legato.adaptive.samples import Sample
 
 
@@ -28,11 +28,7 @@ class Confidence:
 
     def decide(self, samples: Sequence[Sample]) -> Decision:
         """Stop with a sample that is likely enough, or with all samples."""
-        if not samples:
-            return Draw(1)
-        best = self.best(samples)
-        sure = best.confidence is not None and best.confidence >= self.confidence
-        return best if sure or len(samples) >= self.max_samples else Draw(1)
+        return until_sure(samples, likelihood, self.confidence, self.max_samples)
 
     def best(self, samples: Sequence[Sample]) -> Stop:
         """The likeliest of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from legato.adaptive.decisions import Stop
+from legato.adaptive.decisions import Decision, Draw, Stop
 from legato.adaptive.samples import Sample
 
 Score = Callable[[Sample], float]
@@ -32,3 +32,12 @@ def highest(samples: Sequence[Sample], score: Score) -> Stop:
     """The sample with the highest score; of equals the first. Its score is the confidence."""
     winner = max(samples, key=score)  # the first of equals
     return Stop(winner.index, score(winner))
+
+
+def until_sure(
+    samples: Sequence[Sample], score: Score, confidence: float, max_samples: int
+) -> Decision:
+    """The highest as soon as one has a score of at least `confidence`, or there are
+    `max_samples`; else one more."""
+    sure = any(score(sample) >= confidence for sample in samples)
+    return highest(samples, score) if sure or len(samples) >= max_samples else Draw(1)
