@@ -14,8 +14,6 @@ from legato.text.prompt import Renderer, follow_up
 from legato.text.tokenizer import Tokenizer
 
 NS_PER_MS = 1_000_000
-LEAST_TEMPERATURE = 1e-5
-"""Below it sampling is greedy."""
 
 Question = tuple[tuple[int, ...], int]
 
@@ -42,7 +40,7 @@ def make_compute(
     several samples at temperature 0, which are all the same.
     """
     strategy = settings.make_strategy()
-    if params.temperature < LEAST_TEMPERATURE and strategy.max_samples > 1:
+    if params.greedy and strategy.max_samples > 1:
         raise InvalidRequestError(
             "temperature is 0, where all samples are the same; compute needs more", "temperature"
         )

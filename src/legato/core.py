@@ -10,6 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+GREEDY_BELOW = 1e-5
+"""Temperatures below this are greedy: dividing logits by them would overflow float32."""
+
 
 class FinishReason(StrEnum):
     """Why a sequence ended."""
@@ -28,7 +31,7 @@ class SamplingParams:
     (seed, sample index, position) alone; temperature 0 takes the argmax without noise.
 
     Attributes:
-        temperature: ≥ 0; 0 is greedy.
+        temperature: ≥ 0; below `GREEDY_BELOW` it is greedy.
         top_k: keep the k most likely tokens; 0 keeps all.
         top_p: keep the smallest set whose probability reaches p, in (0, 1].
         min_p: drop tokens less likely than min_p × the most likely one, in [0, 1].
@@ -64,6 +67,11 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     n: int = 1
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken, so that all samples are the same."""
+        return self.temperature < GREEDY_BELOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,6 @@ from legato.backends.base import F32, I32, U32, U64, SamplingInput
 from legato.constraint_masks import ConstraintMasks
 from legato.scheduler.sequence import Sequence
 
-GREEDY_BELOW = 1e-5
-"""Temperatures below this are greedy: dividing logits by them would overflow float32."""
-
 MOST_FIXED = 64
 """Combinations of slots whose state is kept gathered."""
 
@@ -130,7 +127,7 @@ class SlotStates:
     def _fill(self, slot: int, sequence: Sequence) -> None:
         p = sequence.request.params
         self._owners[slot] = sequence
-        temperature = 0.0 if p.temperature < GREEDY_BELOW else p.temperature
+        temperature = 0.0 if p.greedy else p.temperature
         penalties = (p.presence_penalty, p.frequency_penalty, p.repetition_penalty)
         self._f32[:, slot] = (temperature, p.top_p, p.min_p, *penalties)
         num_logprobs = -1 if p.logprobs is None or self._newest_only else p.logprobs
