@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from legato.backends.base import I32, Backend, SamplingInput, StepInput
+from legato.backends.base import I32, Backend, StepInput
 from legato.config import EngineConfig
+from legato.cost.driver import greedy_sampling
 from legato.cost.estimate import StepCost
 from legato.cost.machine import MachineProfile
 from legato.draft_model import Target
@@ -166,36 +167,9 @@ def likeliest_tokens(program: Program, backend: Backend, tokens: I32) -> I32:
         kv_lengths=np.array([count], np.int32),
         block_tables=np.arange(groups * blocks, dtype=np.int32).reshape(groups, 1, blocks),
         output_rows=places,
-        sampling=_greedy(places + 1, program.vocab_size),
+        sampling=greedy_sampling(count, program.vocab_size),
     )
     return backend.run(step).token_ids
-
-
-def _greedy(positions: I32, vocab: int) -> SamplingInput:
-    rows = len(positions)
-    zeros, no_entries = np.zeros(rows, np.float32), np.zeros(rows + 1, np.int32)
-    nothing, none = np.empty(0, np.int32), np.full(rows, -1, np.int32)
-    return SamplingInput(
-        temperature=zeros,
-        top_k=np.zeros(rows, np.int32),
-        top_p=zeros + 1,
-        min_p=zeros,
-        presence=zeros,
-        frequency=zeros,
-        repetition=zeros + 1,
-        seed=np.zeros(rows, np.uint64),
-        sample_index=np.zeros(rows, np.uint32),
-        position=positions,
-        bias_starts=no_entries,
-        bias_ids=nothing,
-        bias_values=np.empty(0, np.float32),
-        seen_starts=no_entries,
-        seen_ids=nothing,
-        seen_counts=nothing,
-        num_logprobs=none,
-        mask_index=none,
-        masks=np.empty((0, -(-vocab // 32)), np.uint32),
-    )
 
 
 def load_shortcut(path: Path) -> FoundShortcut | None:
