@@ -23,6 +23,7 @@ from legato.constrain.form import (
     regex,
 )
 from legato.server.errors import bad_request
+from legato.server.json_schema import NAME, nullable, object_of
 from legato.server.strict import Strict
 
 
@@ -91,7 +92,6 @@ def _parsed_structured(value: object) -> OutputForm:
 
 
 _SCHEMA = {"anyOf": [{"type": "object"}, {"type": "boolean"}]}
-_NAME = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
 _TEXT = {"type": "string", "minLength": 1}
 _JSON = {"anyOf": [*_SCHEMA["anyOf"], {"type": "string"}]}
 _CHOICE = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MAX_CHOICES}
@@ -99,33 +99,26 @@ _REGEX = {**_TEXT, "maxLength": MAX_REGEX}
 _GRAMMAR = {**_TEXT, "maxLength": MAX_GRAMMAR}
 
 
-def _object(required: list[str], **properties: object) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
-
-
-_NAMED_SCHEMA = _object(
+_NAMED_SCHEMA = object_of(
     ["name", "schema"],
-    name=_NAME,
+    name=NAME,
     schema=_SCHEMA,
-    description={"anyOf": [{"type": "string"}, {"type": "null"}]},
-    strict={"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    description=nullable("string"),
+    strict=nullable("boolean"),
 )
 _FORMAT_SCHEMA: dict[str, Any] = {
     "anyOf": [
-        _object(["type"], type={"enum": ["text", "json_object"]}),
-        _object(["type", "json_schema"], type={"const": "json_schema"}, json_schema=_NAMED_SCHEMA),
+        object_of(["type"], type={"enum": ["text", "json_object"]}),
+        object_of(
+            ["type", "json_schema"], type={"const": "json_schema"}, json_schema=_NAMED_SCHEMA
+        ),
     ]
 }
 
 _TEXT_FORMAT_SCHEMA: dict[str, Any] = {
     "anyOf": [
-        _object(["type"], type={"enum": ["text", "json_object"]}),
-        _object(
+        object_of(["type"], type={"enum": ["text", "json_object"]}),
+        object_of(
             ["type", *_NAMED_SCHEMA["required"]],
             type={"const": "json_schema"},
             **_NAMED_SCHEMA["properties"],
@@ -134,11 +127,11 @@ _TEXT_FORMAT_SCHEMA: dict[str, Any] = {
 }
 _STRUCTURED_SCHEMA: dict[str, Any] = {
     "anyOf": [
-        _object(["json"], json=_JSON),
-        _object(["json_object"], json_object={"const": True}),
-        _object(["regex"], regex=_REGEX),
-        _object(["choice"], choice=_CHOICE),
-        _object(["grammar"], grammar=_GRAMMAR),
+        object_of(["json"], json=_JSON),
+        object_of(["json_object"], json_object={"const": True}),
+        object_of(["regex"], regex=_REGEX),
+        object_of(["choice"], choice=_CHOICE),
+        object_of(["grammar"], grammar=_GRAMMAR),
     ]
 }
 

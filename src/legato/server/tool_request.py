@@ -9,12 +9,12 @@ from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, W
 
 from legato.constrain.schema import MAX_DEPTH, MAX_VALUES, check_size
 from legato.errors import InvalidRequestError
+from legato.server.json_schema import NAME, NAME_PATTERN, nullable, object_of
 from legato.server.strict import Strict
 from legato.tools.function import Function, ToolUse
 from legato.tools.parse import MAX_FUNCTIONS, RESPONSES, parse_tool_use, parse_tools
 
 MAX_CALLS = 128
-_NAME = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
 
 
 def _json_object(text: str) -> str:
@@ -30,7 +30,7 @@ def _json_object(text: str) -> str:
     return text
 
 
-FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+FunctionName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ArgumentsText = Annotated[str, AfterValidator(_json_object)]
 
 
@@ -53,43 +53,34 @@ ToolCalls = Annotated[tuple[ToolCall, ...], Field(strict=False, min_length=1, ma
 ToolCallId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 _MEMBERS = {
-    "name": _NAME,
-    "description": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-    "parameters": {"anyOf": [{"type": "object"}, {"type": "null"}]},
-    "strict": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    "name": NAME,
+    "description": nullable("string"),
+    "parameters": nullable("object"),
+    "strict": nullable("boolean"),
 }
-
-
-def _object(required: list[str], **properties: object) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
 
 
 def _tool_schema(*, nested: bool, **members: object) -> dict[str, Any]:
     """A function with these members, of which its name is needed."""
     kind = {"const": "function"}
     if not nested:
-        return _object(["type", "name"], type=kind, **members)
-    return _object(["type", "function"], type=kind, function=_object(["name"], **members))
+        return object_of(["type", "name"], type=kind, **members)
+    return object_of(["type", "function"], type=kind, function=object_of(["name"], **members))
 
 
 def _choice_schema(*, nested: bool) -> dict[str, Any]:
-    named = _tool_schema(nested=nested, name=_NAME)
+    named = _tool_schema(nested=nested, name=NAME)
     members = {
         "mode": {"enum": ["auto", "required"]},
         "tools": {"type": "array", "items": named, "minItems": 1},
     }
     kind = {"const": "allowed_tools"}
     if nested:
-        allowed = _object(
-            ["type", "allowed_tools"], type=kind, allowed_tools=_object([*members], **members)
+        allowed = object_of(
+            ["type", "allowed_tools"], type=kind, allowed_tools=object_of([*members], **members)
         )
     else:
-        allowed = _object(["type", *members], type=kind, **members)
+        allowed = object_of(["type", *members], type=kind, **members)
     return {"anyOf": [{"enum": ["none", "auto", "required"]}, named, allowed]}
 
 
