@@ -27,6 +27,7 @@ from legato.program.ops import StepShape
 from legato.program.program import Program
 from legato.program.shortcut import Shortcut
 from legato.self_draft import open_shortcut, shortcut_program
+from legato.whole_file import whole_file
 
 TEXT = (
     "The harbour lies at the mouth of the river, and every morning before six the boats come "
@@ -189,7 +190,7 @@ def save_shortcut(path: Path, found: FoundShortcut) -> None:
     """Keep it for the next start; a folder that cannot be written is only logged."""
     document = {**asdict(found.shortcut), "agreement": found.agreement, "gain": found.gain}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document), encoding="utf-8")
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(document), encoding="utf-8")
     except OSError as error:
         _log.warning("the shortcut is not kept (%s)", error)

