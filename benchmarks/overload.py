@@ -17,7 +17,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 
 from legato.bench.arrivals import Users, poisson
 from legato.bench.client import Client
-from legato.bench.endpoint import Endpoint, Message
+from legato.bench.endpoint import Endpoint
 from legato.bench.lengths import Fixed, Lognormal
 from legato.bench.load import Load
 from legato.bench.objectives import Objectives
@@ -105,7 +105,7 @@ def main() -> None:
 async def measure(arguments: argparse.Namespace, pid: int, url: str) -> list[Phase]:
     """All phases, one after the other."""
     extra = {"ignore_eos": True, "legato": {"slo": SLO}}
-    client = TimingClient(Endpoint(url=f"{url}/v1", extra=extra))
+    client = Client(Endpoint(url=f"{url}/v1", extra=extra))
     workload = Workload(
         prompt_words=Lognormal(arguments.prompt_words, 0.4),
         output_tokens=Fixed(arguments.output_tokens),
@@ -146,22 +146,20 @@ def _with(workload: Workload, seed: int, rate: float, users: Users | None = None
 
 
 async def hold(
-    client: TimingClient, workload: Workload, plan: tuple[str, float, float], seed: int, pid: int
+    client: Client, workload: Workload, plan: tuple[str, float, float], seed: int, pid: int
 ) -> Phase:
     """One rate for a while."""
     _, rate, seconds = plan
     load = Load(client, _with(workload, seed, rate), Limits(duration_s=seconds))
-    client.refusals_s = []
     async with memory_of(pid) as rss:
         run = await load.drive()
-    return phase_of(plan, run, client.refusals_s, rss)
+    return phase_of(plan, run, rss)
 
 
-def phase_of(
-    plan: tuple[str, float, float], run: Run, refusals_s: list[float], rss: list[float]
-) -> Phase:
+def phase_of(plan: tuple[str, float, float], run: Run, rss: list[float]) -> Phase:
     """What happened, in figures."""
     name, rate, seconds = plan
+    refused = [o for o in run.outcomes if o.failure is FailureKind.OVERLOADED]
     answered = [o for o in run.outcomes if o.succeeded]
     on_time = OBJECTIVES.fluid_requests(answered)
     return Phase(
@@ -171,9 +169,9 @@ def phase_of(
         goodput_per_s=on_time / seconds,
         on_time=on_time,
         late=len(answered) - on_time,
-        refused=len(refusals_s),
-        failed=len(run.outcomes) - len(refusals_s) - len(answered),
-        refusal_p99_s=p99(refusals_s),
+        refused=len(refused),
+        failed=len(run.outcomes) - len(refused) - len(answered),
+        refusal_p99_s=p99([(o.ended_ns - o.sent_ns) / NS for o in refused]),
         ttft_p99_s=p99(list(map(ttft_s, answered))),
         rss_mib=rss,
     )
@@ -182,26 +180,6 @@ def phase_of(
 def ttft_s(outcome: Outcome) -> float:
     """Seconds from the arrival to the first token."""
     return (outcome.timeline.stamps_ns[0] - outcome.timeline.arrival_ns) / NS
-
-
-class TimingClient(Client):
-    """A client that also knows how long refusals took, in seconds from their sending."""
-
-    refusals_s: list[float]
-
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        max_tokens: int,
-        *,
-        arrival_ns: int | None = None,
-        on_text: Callable[[str], None] | None = None,
-    ) -> Outcome:
-        """As ever."""
-        outcome = await super().ask(messages, max_tokens, arrival_ns=arrival_ns, on_text=on_text)
-        if outcome.failure is FailureKind.OVERLOADED:
-            self.refusals_s.append((self.clock.now_ns() - outcome.sent_ns) / NS)
-        return outcome
 
 
 def p99(values: list[float]) -> float | None:

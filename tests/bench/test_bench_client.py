@@ -67,6 +67,7 @@ def test_measured_times_agree_with_the_script() -> None:
     # sleeps last at least as long as scripted; the server may write late but not early
     assert stamps[1] - stamps[0] >= 3 * MS
     assert stamps[-1] - outcome.sent_ns >= 11 * MS
+    assert outcome.ended_ns >= stamps[-1]
     difference = outcome.ttft_difference_ms
     assert difference is not None
     assert 0 <= difference < 250
@@ -92,6 +93,7 @@ def test_misbehaviour_is_a_failure_with_a_name(script: Script, kind: FailureKind
     (outcome,) = ask(script)
     assert outcome.failure is kind
     assert outcome.detail
+    assert outcome.ended_ns > outcome.sent_ns
 
 
 def test_a_stream_without_done_is_complete_where_that_is_allowed() -> None:

@@ -31,7 +31,11 @@ def outcome(number: int, gap_ms: float = 10) -> Outcome:
     first = arrival + (200 + number) * MS
     stamps = [first + round(gap_ms * MS) * token for token in range(20)]
     return Outcome(
-        Timeline(arrival, stamps, 50), arrival, finish_reason="length", counted_by="usage"
+        Timeline(arrival, stamps, 50),
+        arrival,
+        stamps[-1] + MS,
+        finish_reason="length",
+        counted_by="usage",
     )
 
 

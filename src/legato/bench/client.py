@@ -80,6 +80,7 @@ class Client:
             outcome.detail = f"no complete answer within {self._timeout_s:g} s"
         except asyncio.CancelledError:
             outcome.failure, outcome.detail = FailureKind.UNFINISHED, "the run was interrupted"
+        outcome.ended_ns = self.clock.now_ns()
         answer.settle(outcome)
         self.tokens += outcome.timeline.output_tokens
         return outcome

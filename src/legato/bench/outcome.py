@@ -44,6 +44,7 @@ class Outcome:
     Attributes:
         timeline: when it was due and when each token came; what came before a failure stays.
         sent_ns: when the client really began; later than the arrival when the client lags.
+        ended_ns: when the client knew the answer to be complete, or failed.
         text: the answer.
         finish_reason: why the answer ended.
         counted_by: "usage", or "chunks" where the server sent no usage: then a chunk is a token.
@@ -57,6 +58,7 @@ class Outcome:
 
     timeline: Timeline
     sent_ns: int = 0
+    ended_ns: int = 0
     text: str = ""
     finish_reason: str | None = None
     counted_by: str = "chunks"
@@ -85,6 +87,7 @@ class Outcome:
         return {
             "arrival_ms": _ms(start - origin_ns),
             "send_lag_ms": _ms(self.sent_ns - start),
+            "ended_ms": _ms(self.ended_ns - start),
             "token_ms": [_ms(stamp - start) for stamp in self.timeline.stamps_ns],
             "prompt_tokens": self.timeline.prompt_tokens,
             "cached_tokens": self.cached_tokens,
@@ -105,6 +108,7 @@ class Outcome:
         return cls(
             timeline=Timeline(arrival, stamps, record["prompt_tokens"]),
             sent_ns=arrival + _ns(record["send_lag_ms"]),
+            ended_ns=arrival + _ns(record.get("ended_ms", 0.0)),
             finish_reason=record["finish_reason"],
             counted_by=record["counted_by"],
             cached_tokens=record["cached_tokens"],
