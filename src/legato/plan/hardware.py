@@ -41,83 +41,115 @@ class Hardware:
         return asdict(self)
 
 
-_FITTED = "fitted to published medians of Llama 2 on it: 70B 20.6 ms and 7B 3.7 ms a token"
-_ONE_GPU = "fitted to a published 158 tokens/s of Llama 3.1 8B, bf16, batch 1, on an H100"
-_ASSUMED = "assumed: as one H100, and two exchanges between chips in each layer"
-_CPU = "assumed: what Legato reaches on two cores of such a processor"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """What a decoder gets out of a kind of machine (see `Hardware`), and how that is known."""
+
+    efficiency: float
+    compute_efficiency: float
+    layer_s: float
+    source: str
+
+
+_NEURON = _Fit(
+    efficiency=0.93,
+    compute_efficiency=0.5,
+    layer_s=70e-6,
+    source="fitted to published medians of Llama 2 on it: 70B 20.6 ms and 7B 3.7 ms a token",
+)
+_ONE_GPU = _Fit(
+    efficiency=0.75,
+    compute_efficiency=0.6,
+    layer_s=10e-6,
+    source="fitted to a published 158 tokens/s of Llama 3.1 8B, bf16, batch 1, on an H100",
+)
+_EIGHT_GPUS = _Fit(
+    efficiency=0.75,
+    compute_efficiency=0.5,
+    layer_s=30e-6,
+    source="assumed: as one H100, and two exchanges between chips in each layer",
+)
+_CPU = _Fit(
+    efficiency=0.8,
+    compute_efficiency=0.7,
+    layer_s=10e-6,
+    source="assumed: what Legato reaches on two cores of such a processor",
+)
+
+
+def _machine(
+    name: str, *, bandwidth: float, peak_flops: float, memory: float, data_sheet: str, fit: _Fit
+) -> Hardware:
+    return Hardware(
+        name=name,
+        bandwidth=bandwidth,
+        peak_flops=peak_flops,
+        memory=memory,
+        efficiency=fit.efficiency,
+        compute_efficiency=fit.compute_efficiency,
+        layer_s=fit.layer_s,
+        sources=(data_sheet, fit.source),
+    )
+
 
 HARDWARE = {
     machine.name: machine
     for machine in (
-        Hardware(
-            name="inf2.48xlarge",
+        _machine(
+            "inf2.48xlarge",
             bandwidth=9.84 * TB,
             peak_flops=12 * 190 * TFLOPS,
             memory=384 * GB,
-            efficiency=0.93,
-            compute_efficiency=0.5,
-            layer_s=70e-6,
-            sources=("AWS EC2 Inf2: 12 Inferentia2 of 820 GB/s, 190 TFLOPS, 32 GB", _FITTED),
+            data_sheet="AWS EC2 Inf2: 12 Inferentia2 of 820 GB/s, 190 TFLOPS, 32 GB",
+            fit=_NEURON,
         ),
-        Hardware(
-            name="trn1.32xlarge",
+        _machine(
+            "trn1.32xlarge",
             bandwidth=16 * 0.82 * TB,
             peak_flops=16 * 190 * TFLOPS,
             memory=512 * GB,
-            efficiency=0.93,
-            compute_efficiency=0.5,
-            layer_s=70e-6,
-            sources=("AWS EC2 Trn1: 16 Trainium of 820 GB/s, 190 TFLOPS, 32 GB", _FITTED),
+            data_sheet="AWS EC2 Trn1: 16 Trainium of 820 GB/s, 190 TFLOPS, 32 GB",
+            fit=_NEURON,
         ),
-        Hardware(
-            name="a100-80gb",
+        _machine(
+            "a100-80gb",
             bandwidth=2.039 * TB,
             peak_flops=312 * TFLOPS,
             memory=80 * GB,
-            efficiency=0.75,
-            compute_efficiency=0.6,
-            layer_s=10e-6,
-            sources=("NVIDIA A100 80GB SXM data sheet", _ONE_GPU),
+            data_sheet="NVIDIA A100 80GB SXM data sheet",
+            fit=_ONE_GPU,
         ),
-        Hardware(
-            name="h100",
+        _machine(
+            "h100",
             bandwidth=3.35 * TB,
             peak_flops=989 * TFLOPS,
             memory=80 * GB,
-            efficiency=0.75,
-            compute_efficiency=0.6,
-            layer_s=10e-6,
-            sources=("NVIDIA H100 SXM data sheet", _ONE_GPU),
+            data_sheet="NVIDIA H100 SXM data sheet",
+            fit=_ONE_GPU,
         ),
-        Hardware(
-            name="h100-x8",
+        _machine(
+            "h100-x8",
             bandwidth=8 * 3.35 * TB,
             peak_flops=8 * 989 * TFLOPS,
             memory=640 * GB,
-            efficiency=0.75,
-            compute_efficiency=0.5,
-            layer_s=30e-6,
-            sources=("NVIDIA H100 SXM data sheet, eight of them over NVLink", _ASSUMED),
+            data_sheet="NVIDIA H100 SXM data sheet, eight of them over NVLink",
+            fit=_EIGHT_GPUS,
         ),
-        Hardware(
-            name="l4",
+        _machine(
+            "l4",
             bandwidth=0.3 * TB,
             peak_flops=121 * TFLOPS,
             memory=24 * GB,
-            efficiency=0.75,
-            compute_efficiency=0.6,
-            layer_s=10e-6,
-            sources=("NVIDIA L4 data sheet", _ONE_GPU),
+            data_sheet="NVIDIA L4 data sheet",
+            fit=_ONE_GPU,
         ),
-        Hardware(
-            name="epyc-9654",
+        _machine(
+            "epyc-9654",
             bandwidth=460.8 * GB,
             peak_flops=96 * 3.55e9 * 64,
             memory=768 * GB,
-            efficiency=0.8,
-            compute_efficiency=0.7,
-            layer_s=10e-6,
-            sources=("AMD EPYC 9654: 12 channels DDR5-4800, 96 cores with AVX-512 BF16", _CPU),
+            data_sheet="AMD EPYC 9654: 12 channels DDR5-4800, 96 cores with AVX-512 BF16",
+            fit=_CPU,
         ),
     )
 }
