@@ -27,7 +27,7 @@ from legato.core import FinishReason
 from legato.errors import InvalidRequestError
 from legato.speculative.make import make_speculator
 from legato.speculative.settings import parse_speculation
-from null.fake_backend import finish_all, make_engine, make_request, tokens_of
+from null.fake_backend import fail_at, finish_all, make_engine, make_request, tokens_of
 
 RULES = [
     BestOfN(5),
@@ -260,14 +260,6 @@ def test_a_failing_step_ends_a_question_with_one_error():
         assert len(errors) <= 1
         assert sum(e.finish_reason is not None for e in outputs["q", 0]) == 1
         assert engine.stats().used_blocks == 0
-
-
-def fail_at(number):
-    def fault(run):
-        if run == number:
-            raise RuntimeError("a fault")
-
-    return fault
 
 
 def test_a_controller_that_fails_ends_its_request_alone():

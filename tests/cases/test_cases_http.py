@@ -9,26 +9,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from cases.bodies import ALL, CHAT, COMPLETIONS, GENERATE, GOOD, HEAVY, cases, with_field
-from cases.world import NEIGHBOUR, World, check_alive, check_refused, text_of
+from cases.world import NEIGHBOUR, check_alive, check_refused, text_of
 from server.asgi_client import JSON
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
-
-
-@pytest.fixture(scope="module")
-def alone(world: World) -> str:
-    """The neighbour's text without company."""
-    (answer,) = world.run(world.client.start_post(COMPLETIONS, NEIGHBOUR))
-    return text_of(answer)
 
 
 @pytest.fixture(autouse=True)

@@ -39,17 +39,6 @@ from server.live_server import LiveServer
 LIMIT = {CHAT: "max_tokens", COMPLETIONS: "max_tokens", RESPONSES: "max_output_tokens"}
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
-
-
-@pytest.fixture(scope="module")
-def alone(world: World) -> str:
-    return text_of(ask(world, COMPLETIONS, NEIGHBOUR))
-
-
 def ask(world: World, path: str, body: dict[str, Any]) -> Any:
     (answer,) = world.run(world.client.start_post(path, body))
     return answer

@@ -279,3 +279,13 @@ def alone(request: Request, windows: Sequence[int | None] = (None,), **config: o
 def broken(run: int) -> None:
     """A fault for every run."""
     raise BackendError(f"run {run} was made to fail")
+
+
+def fail_at(number: int) -> Callable[[int], None]:
+    """A fault for one run."""
+
+    def fault(run: int) -> None:
+        if run == number:
+            broken(run)
+
+    return fault

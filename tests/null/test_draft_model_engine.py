@@ -24,6 +24,7 @@ from null.fake_backend import (
     BLOCK,
     VOCAB,
     FakeBackend,
+    fail_at,
     fake_program,
     finish_all,
     make_engine,
@@ -185,12 +186,7 @@ def test_a_draft_step_that_fails_costs_nothing_but_time(caplog):
     request = make_request("a", max_tokens=30)
     expected = finish_all(make_engine()[0], request)
     engine, _, draft = drafting_engine(4)
-
-    def fail_at_three(run: int) -> None:
-        if run == 3:
-            raise RuntimeError("no drafts today")
-
-    draft.fault = fail_at_three
+    draft.fault = fail_at(3)
     assert bits(finish_all(engine, request)) == bits(expected)
     assert "nothing is drafted" in caplog.text
     count, accepted = drafted(engine)
@@ -201,12 +197,7 @@ def test_a_failed_step_ends_its_requests_and_the_next_one_drafts_again():
     request = make_request("a", max_tokens=30)
     expected = finish_all(make_engine()[0], request)
     engine, target, _ = drafting_engine(4)
-
-    def fail_at_three(run: int) -> None:
-        if run == 3:
-            raise RuntimeError("a fault")
-
-    target.fault = fail_at_three
+    target.fault = fail_at(3)
     failed = finish_all(engine, request)
     assert failed["a", 0][-1].finish_reason is FinishReason.ERROR
     assert bits(finish_all(engine, request)) == bits(expected)

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from fake_backend import make_request
-from test_scheduler import add, new_samples, new_scheduler, step
 
 from legato.assemble import simulate_engine
 from legato.clock import VirtualClock
@@ -18,6 +16,9 @@ from legato.errors import OverloadedError
 from legato.scheduler.fair_load import fair_view, rows_before
 from legato.scheduler.fairness import Shares, fair_order, last_of_largest, may_queue, over_share
 from legato.scheduler.forecast import Load
+from legato.scheduler.scheduler import Scheduler
+from null.fake_backend import make_request
+from null.test_scheduler import add, new_samples, new_scheduler, step
 from sim.hollow import hollow_program
 
 HOG, SMALL, HEAVY = Tenant("hog"), Tenant("small"), Tenant("heavy", 3)
@@ -116,17 +117,11 @@ def test_nobody_fills_the_queue_against_the_others(waiting, tenant, may):
 
 def test_a_full_scheduler_gives_a_newcomer_of_another_tenant_its_share_of_places():
     scheduler = new_scheduler(max_sequences=4)
-    for number in range(1, 9):
-        (sequence,) = new_samples(number)
-        sequence.request = replace(sequence.request, tenant=HOG)
-        scheduler.add(sequence)
+    add_sequences(scheduler, range(1, 9), HOG)
     for _ in range(4):
         step(scheduler)
     assert names(scheduler.running) == ["hog"] * 4
-    for number in range(9, 13):
-        (sequence,) = new_samples(number)
-        sequence.request = replace(sequence.request, tenant=SMALL)
-        scheduler.add(sequence)
+    add_sequences(scheduler, range(9, 13), SMALL)
     for _ in range(12):
         step(scheduler)
         scheduler.check_integrity()
@@ -135,6 +130,13 @@ def test_a_full_scheduler_gives_a_newcomer_of_another_tenant_its_share_of_places
     for _ in range(5):
         step(scheduler)
     assert scheduler.num_preemptions == preempted == 2
+
+
+def add_sequences(scheduler: Scheduler, numbers: range, tenant: Tenant) -> None:
+    for number in numbers:
+        (sequence,) = new_samples(number)
+        sequence.request = replace(sequence.request, tenant=tenant)
+        scheduler.add(sequence)
 
 
 def test_a_priority_counts_among_the_requests_of_its_own_tenant():

@@ -15,7 +15,16 @@ from legato.core import FinishReason, Request
 from legato.errors import InvalidRequestError
 from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.speculator import BatchSpeculator
-from null.fake_backend import BLOCK, EOS, VOCAB, Outputs, finish_all, make_engine, make_request
+from null.fake_backend import (
+    BLOCK,
+    EOS,
+    VOCAB,
+    Outputs,
+    fail_at,
+    finish_all,
+    make_engine,
+    make_request,
+)
 
 Texts = dict[tuple[int, ...], list[list[int]]]
 
@@ -261,12 +270,7 @@ def test_a_failed_step_ends_its_requests_and_the_next_one_drafts_again():
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 0.0)
     engine, backend = make_engine(speculator=BatchSpeculator(oracle, 4))
-
-    def fail_at_three(run: int) -> None:
-        if run == 3:
-            raise RuntimeError("a fault")
-
-    backend.fault = fail_at_three
+    backend.fault = fail_at(3)
     failed = finish_all(engine, request)
     assert failed["a", 0][-1].finish_reason is FinishReason.ERROR
     assert bits(finish_all(engine, request)) == bits(expected)
