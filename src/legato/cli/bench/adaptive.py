@@ -6,88 +6,118 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.cli.bench.files import HtmlOption, JsonOption, write_files
 from legato.config import EngineConfig
 
+if TYPE_CHECKING:
+    from legato.bench.adaptive.asking import Asked
+    from legato.bench.adaptive.document import Document, Plan
+    from legato.bench.adaptive.questions import QuestionSet
+
 WIDTH = 140  # of what is written into a file
+
+
+SetsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Only these question sets; several values.")
+]
+FileOption = Annotated[
+    Path | None, typer.Option(help="Own question sets (JSONL, see docs/adaptive.md) instead.")
+]
+QuestionsOption = Annotated[
+    int | None, typer.Option(min=1, help="Most questions, of all sets in turn.")
+]
+SamplesOption = Annotated[int, typer.Option(min=2, max=128, help="Of a question.")]
+TemperatureOption = Annotated[float, typer.Option(min=0.01, help="Of the samples.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the samples.")]
+SelfEvaluationOption = Annotated[
+    bool, typer.Option("--self-evaluation", help="Also ask the model about every sample (slow).")
+]
+LiveOption = Annotated[
+    bool, typer.Option(help="Also run strategies through the engine, to time them.")
+]
+PriceOption = Annotated[float | None, typer.Option(min=0.0, help="Of this machine; adds costs.")]
 
 
 @expand_dataclasses
 def bench_adaptive(
     config: EngineConfig,
     model: ModelOption = DEFAULT,
-    set_name: Annotated[
-        list[str] | None, typer.Option("--set", help="Only these question sets; several values.")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="Own question sets (JSONL, see docs/adaptive.md) instead.")
-    ] = None,
-    questions: Annotated[
-        int | None, typer.Option(min=1, help="Most questions, of all sets in turn.")
-    ] = None,
-    max_samples: Annotated[int, typer.Option(min=2, max=128, help="Of a question.")] = 16,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Of the samples.")] = 0.6,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 1,
-    self_evaluation: Annotated[
-        bool,
-        typer.Option("--self-evaluation", help="Also ask the model about every sample (slow)."),
-    ] = False,
-    live: Annotated[
-        bool, typer.Option(help="Also run strategies through the engine, to time them.")
-    ] = True,
-    price_per_hour: Annotated[
-        float | None, typer.Option(min=0.0, help="Of this machine; adds costs.")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the document.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report with plots.")] = None,
+    set_name: SetsOption = None,
+    file: FileOption = None,
+    questions: QuestionsOption = None,
+    max_samples: SamplesOption = 16,
+    temperature: TemperatureOption = 0.6,
+    seed: SeedOption = 1,
+    self_evaluation: SelfEvaluationOption = False,
+    live: LiveOption = True,
+    price_per_hour: PriceOption = None,
+    json_file: JsonOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """Accuracy, samples, tokens and time of every strategy on questions with known answers.
 
     All samples of each question are drawn once; strategies are compared on the same samples. The
     last line of output is one JSON document. Ctrl-C gives a report of what there is.
     """
-    from legato.assemble import assemble
-    from legato.bench.adaptive.asking import Asker
     from legato.bench.adaptive.document import Plan
-    from legato.bench.adaptive.question_files import NAMES, built_in_sets, read_sets
     from legato.bench.adaptive.report import render_report
-    from legato.bench.adaptive.run import compare_strategies, select_questions
-    from legato.cli.progress import resolve_with_progress
-    from legato.clock import RealClock
+    from legato.bench.adaptive.run import select_questions
 
-    if file is not None and set_name:
-        raise typer.BadParameter("give --set or --file, not both")
-    sets = read_sets(file) if file is not None else built_in_sets(set_name or NAMES)
-    asked = select_questions(sets, questions)
     plan = Plan(
         max_samples=max_samples,
         self_evaluation=self_evaluation,
         live=live,
         price_per_hour=price_per_hour,
     )
+    asked = select_questions(_question_sets(file, set_name), questions)
+    document = _compare(model, config, asked, plan, temperature, seed)
+    print_document(document)
+    write_files(document, json_file, html, lambda: render_report(document))
+    print(json.dumps(document))
+
+
+def _question_sets(file: Path | None, names: Sequence[str] | None) -> Sequence[QuestionSet]:
+    from legato.bench.adaptive.question_files import NAMES, built_in_sets, read_sets
+
+    if file is not None and names:
+        raise typer.BadParameter("give --set or --file, not both")
+    return read_sets(file) if file is not None else built_in_sets(names or NAMES)
+
+
+def _compare(
+    model: str,
+    config: EngineConfig,
+    asked: Sequence[Asked],
+    plan: Plan,
+    temperature: float,
+    seed: int,
+) -> Document:
+    """The document of a comparison, with all that it was made with."""
+    from legato.assemble import assemble
+    from legato.bench.adaptive.asking import Asker
+    from legato.bench.adaptive.run import compare_strategies
+    from legato.cli.progress import resolve_with_progress
+    from legato.clock import RealClock
+
     clock = RealClock()
     parts = assemble(resolve_with_progress(model), config, clock)
-    try:
-        with shown_progress() as (on_start, on_done), interruptible() as stopped:
-            asker = Asker(parts, clock, temperature=temperature, seed=seed, stopped=stopped)
-            document = compare_strategies(asker, asked, plan, on_start, on_done)
-    finally:
-        parts.engine.close()
-    document |= {"model": parts.model.name, "temperature": temperature, "seed": seed}
-    print_document(document)
-    document["config"] = asdict(config)
-    if json_file is not None:
-        json_file.write_text(json.dumps(document), encoding="utf-8")
-    if html is not None:
-        html.write_text(render_report(document), encoding="utf-8")
-    print(json.dumps(document))
+    with (
+        closing(parts.engine),
+        shown_progress() as (on_start, on_done),
+        interruptible() as stopped,
+    ):
+        asker = Asker(parts, clock, temperature=temperature, seed=seed, stopped=stopped)
+        document = compare_strategies(asker, asked, plan, on_start, on_done)
+    made_with = {"model": parts.model.name, "temperature": temperature, "seed": seed}
+    return {**document, **made_with, "config": asdict(config)}
 
 
 @contextmanager
@@ -122,7 +152,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def print_document(document: dict[str, Any]) -> None:
+def print_document(document: Document) -> None:
     """The tables and notes."""
     from rich.console import Console
 

@@ -9,13 +9,13 @@ import typer
 
 from legato.bench.rule import Search
 from legato.cli.arguments import expand_dataclasses
+from legato.cli.bench.files import HtmlOption, JsonOption, write_files
 from legato.cli.bench.options import (
     EndpointOptions,
     ObjectiveOptions,
     PriceOptions,
     WorkloadOptions,
 )
-from legato.cli.bench.serve import HtmlOption, JsonOption
 
 if TYPE_CHECKING:
     from legato.bench.capacity import Capacity, Point
@@ -50,10 +50,9 @@ def bench_capacity(
     )
     print(describe(capacity))
     found = capacity.to_json()
-    if json_file is not None:
-        json_file.write_text(json.dumps({"capacity": found, "runs": documents}))
-    if html is not None:
-        html.write_text(render_report(documents), encoding="utf-8")
+    write_files(
+        {"capacity": found, "runs": documents}, json_file, html, lambda: render_report(documents)
+    )
     print(json.dumps(found))
 
 

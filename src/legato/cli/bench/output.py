@@ -8,6 +8,7 @@ from pathlib import Path
 
 from legato.bench.document import Document
 from legato.bench.table import rows, title_of
+from legato.cli.bench.files import write_files
 from legato.errors import LegatoError
 
 
@@ -24,10 +25,7 @@ def publish(documents: Sequence[Document], json_file: Path | None, html: Path | 
     from legato.bench.report import render_report
 
     print_table(documents)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"runs": documents}))
-    if html is not None:
-        html.write_text(render_report(documents), encoding="utf-8")
+    write_files({"runs": documents}, json_file, html, lambda: render_report(documents))
     short = [{k: v for k, v in document.items() if k != "requests"} for document in documents]
     print(json.dumps({"runs": short}))
 

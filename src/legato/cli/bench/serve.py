@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from legato.cli.arguments import expand_dataclasses
+from legato.cli.bench.files import HtmlOption, JsonOption
 from legato.cli.bench.options import (
     EndpointOptions,
     ObjectiveOptions,
@@ -16,8 +16,6 @@ from legato.cli.bench.options import (
 )
 
 UrlsArgument = Annotated[list[str], typer.Argument(help="http://HOST:PORT, up to /v1.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write everything here.")]
-HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write a report with plots here.")]
 
 
 @expand_dataclasses
