@@ -56,7 +56,9 @@ $(VENV)/.installed: $(VENV)/bin/python $(NATIVE)
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "legato: installing the development tools"
+# With the tools in one go: pip builds in an environment of its own, so that a second run would compile all again.
+$(VENV)/.installed-dev: $(VENV)/bin/python $(NATIVE)
+	@$(PYTHON) scripts/preflight.py
+	@echo "legato: building and installing with the development tools (about two minutes the first time)"
 	@$(PIP) --editable '.[dev]'
-	@touch $@ $(VENV)/.installed
+	@touch $(VENV)/.installed $@
