@@ -36,7 +36,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
     ),
     "B6": (
         f"{SCENARIOS}::test_b6_long_texts_are_tokenised_off_the_event_loop",
-        "e2e/test_survival.py::test_a_text_that_cannot_fit_is_refused_soon",
+        "e2e/test_refusals.py::test_a_text_that_cannot_fit_is_refused_soon",
     ),
     "B10": (
         "server/test_server_completions.py::"
@@ -135,8 +135,8 @@ BY_TEST: dict[str, tuple[str, ...]] = {
     ),
     "I11": (
         "server/test_server_run.py::test_a_busy_port_fails_before_anything_is_loaded",
-        "e2e/test_survival.py::test_a_start_that_fails_says_why_in_one_line",
-        "e2e/test_survival.py::test_a_damaged_model_says_so_in_one_line",
+        "e2e/test_start_up.py::test_a_start_that_fails_says_why_in_one_line",
+        "e2e/test_start_up.py::test_a_damaged_model_says_so_in_one_line",
     ),
     "I12": (
         "server/test_server_log.py::test_a_closed_pipe_does_not_disturb_the_server",

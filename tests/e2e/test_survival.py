@@ -1,265 +1,36 @@
-"""A real server on a real model, attacked from outside: what a client sends, and how it leaves.
+"""A real server on a real model, attacked from outside: how clients leave, and crowds.
 
-Every case is checked in the same way: status and OpenAI's error object, nothing of the inside in
-the body, a neighbour's tokens unchanged, and all blocks given back.
+Afterwards a neighbour's tokens are unchanged, and all blocks are given back.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
+from e2e.served import (
+    BASE,
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    LIMIT_S,
+    NEIGHBOUR,
+    assert_refused,
+    idle,
+    post,
+    serving,
+    text_of,
+    until,
+)
 from legato import LLM, SamplingParams
-from legato.errors import InvalidRequestError
 
-pytestmark = pytest.mark.real_model
-
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-RESPONSES, EMBEDDINGS, TOKENIZE = "/v1/responses", "/v1/embeddings", "/tokenize"
-BASE: dict[str, dict[str, Any]] = {
-    CHAT: {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 2},
-    COMPLETIONS: {"prompt": "Hello", "max_tokens": 2},
-}
-PATIENT = {"slo": {"ttft_ms": 600_000}}
-NEIGHBOUR = {
-    "prompt": "The sea is",
-    "max_tokens": 8,
-    "temperature": 1.0,
-    "seed": 7,
-    "legato": PATIENT,
-}
-LEAK = re.compile(r"0x[0-9a-f]{6,}|Traceback|\.py\b|/home/|/usr/|/tmp/|/root/")
-NESTED = '{"a":' * 90 + "1" + "}" * 90
-LIMIT_S = 20
-
-
-@contextmanager
-def serving(path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-m", "legato", "serve", "--model", str(path), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "listens on" in line
-            yield process, line.split()[-1]
-        finally:
-            process.kill()
-
-
-@pytest.fixture(scope="module")
-def client(smollm2_path: Path) -> Iterator[httpx.Client]:
-    with (
-        serving(smollm2_path) as (_, url),
-        httpx.Client(base_url=url, timeout=LIMIT_S) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-def llm(smollm2_path: Path) -> Iterator[LLM]:
-    with LLM(smollm2_path) as llm:
-        yield llm
-
-
-@pytest.fixture(scope="module")
-def expected(client: httpx.Client) -> str:
-    return text_of(client.post(COMPLETIONS, json=NEIGHBOUR))
-
-
-@pytest.fixture(autouse=True)
-def survives(client: httpx.Client, expected: str) -> Iterator[None]:
-    """After every test: nothing runs or waits, all blocks are back, the next answer is right."""
-    yield
-    until(lambda: idle(client))
-    assert text_of(client.post(COMPLETIONS, json=NEIGHBOUR)) == expected
-
-
-def text_of(response: httpx.Response) -> str:
-    return response.json()["choices"][0]["text"]
-
-
-def idle(client: httpx.Client) -> bool:
-    health = client.get("/health").json()
-    used = re.search(r"^legato_kv_blocks_used (\S+)$", client.get("/metrics").text, re.MULTILINE)
-    return not health["running"] and not health["waiting"] and used is not None and used[1] == "0.0"
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def post(client: httpx.Client, path: str, body: str | bytes) -> httpx.Response:
-    content = body if isinstance(body, bytes) else body.encode()
-    return client.post(path, content=content, headers={"Content-Type": "application/json"})
-
-
-def with_field(path: str, field: str, value: str) -> str:
-    """A good body of `path` with one field replaced by `value`, which is JSON, or nearly so."""
-    if path not in BASE:
-        others = ', "input": "x"' if path == RESPONSES and field != "input" else ""
-        return f'{{"{field}": {value}{others}}}'
-    rest = {key: item for key, item in BASE[path].items() if key != field}
-    return json.dumps(rest)[:-1] + f', "{field}": {value}, "stream": true}}'
-
-
-def assert_refused(response: httpx.Response, status: int, param: str | None) -> None:
-    assert response.status_code == status, response.text
-    error = response.json()["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert error["param"] == param
-    assert not LEAK.search(response.text), response.text
-
-
-WRONG: dict[str, list[str]] = {
-    "n": ["0", "-1", "2147483648", "1e18", "1.5"],
-    "max_tokens": ["-1", "9223372036854775808", "1e400", "1.5", '"10"', "true"],
-    "min_tokens": ["3", "2147483647", "-1"],
-    "temperature": ["NaN", "Infinity", "-Infinity", "-1", "1e308", '"hot"'],
-    "top_p": ["0", "1.1", "NaN"],
-    "min_p": ["-0.1", "2"],
-    "top_k": ["-2", "2147483648"],
-    "presence_penalty": ["-2.1", "2.1", "NaN"],
-    "frequency_penalty": ["-2.1", "2.1"],
-    "repetition_penalty": ["0", "-1", "1e-40", "Infinity"],
-    "logit_bias": ['{"49152": 1}', '{"-1": 1}', '{"AI": 1}', '{"1": 1e9}', '{"1": NaN}', "[]"],
-    "stop_token_ids": ["[49152]", "[-1]", "[1.5]", '"x"'],
-    "stop": ['""', '["", "x"]', '["a","b","c","d","e"]', "5", '["\\ud800"]'],
-    "seed": ["-1", "18446744073709551616", '"x"'],
-    "cache_salt": ['""', '"a\\nb"', "5"],
-    "response_format": ["1"],
-    "chat_template": ['"{{ 7*7 }}"'],
-    "chat_template_kwargs": ['{"chat_template": "x"}'],
-    "guided_regex": ['"(?<=a)b"', "5"],
-    "legato": ['{"slo": {"tbt_ms": NaN}}', "5"],
-    "store": ["true", "0"],
-    "n_discard": ["-1"],
-    "metadata": [NESTED, '{"a": 1}'],
-}
-ON_BOTH = [
-    (path, field, value) for path in BASE for field, values in WRONG.items() for value in values
-]
-ON_ONE = [
-    (CHAT, "top_logprobs", "21", "top_logprobs"),
-    (CHAT, "messages", "[]", "messages"),
-    (CHAT, "messages", '[{"role": "x", "content": "a"}]', "messages[0].role"),
-    (CHAT, "messages", '[{"role": "assistant", "content": null}]', "messages[0].content"),
-    (CHAT, "messages", '[{"role": "tool", "content": "a"}]', "messages[0].tool_call_id"),
-    (CHAT, "messages", '[{"role": "user", "content": "\\ud800"}]', "messages"),
-    (CHAT, "legato", '{"slo": {"ttft_ms": 0}}', "legato.slo.ttft_ms"),
-    (CHAT, "tools", "[]", "tools"),
-    (COMPLETIONS, "logprobs", "21", "logprobs"),
-    (COMPLETIONS, "logprobs", "-1", "logprobs"),
-    (COMPLETIONS, "max_tokens", "0", "max_tokens"),
-    (RESPONSES, "max_output_tokens", "0", "max_output_tokens"),
-    (RESPONSES, "temperature", "NaN", "temperature"),
-    (RESPONSES, "previous_response_id", '"resp_1"', "previous_response_id"),
-    (RESPONSES, "input", '""', "input"),
-    (RESPONSES, "input", '"\\ud800"', "input"),
-    *((EMBEDDINGS, "input", value, "input") for value in (
-        '""', "[]", "[-1]", "[49152]", "[true]", '"\\ud800"', json.dumps([5] * 8193),
-    )),
-    *((TOKENIZE, "prompt", value, "prompt") for value in ("5", '"\\ud800"')),
-    *((COMPLETIONS, "prompt", value, "prompt") for value in (
-        '""', "[]", '[""]', "[[]]", "[-1]", "[49152]", "[2147483648]", "[9223372036854775808]",
-        "[1.0]", "[true]", "[[[1]]]", '["a", [1]]', json.dumps([5] * 8192),
-    )),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("path", "field", "value", "param"),
-    [*((path, field, value, field) for path, field, value in ON_BOTH), *ON_ONE],
-    ids=lambda value: str(value)[:24],
-)
-def test_a_field_that_cannot_be_honoured_is_refused_by_name(client, path, field, value, param):
-    assert_refused(post(client, path, with_field(path, field, value)), 400, param)
-
-
-OFFLINE = {
-    **{"n": [0, -1, 2**31], "max_tokens": [0, -1, 2**63, 1.5, "10", True], "min_tokens": [3, -1]},
-    **{"temperature": [float("nan"), float("inf"), -1, 1e308, "hot"], "top_p": [0, 1.1]},
-    **{"min_p": [-0.1, 2], "top_k": [-1, 2**31], "presence_penalty": [-2.1, float("nan")]},
-    **{"frequency_penalty": [2.1], "repetition_penalty": [0, -1, 1e-40, float("inf")]},
-    **{"logit_bias": [{49152: 1}, {-1: 1}, {"AI": 1}, {1: 1e9}, []], "seed": [-1, 2**64, "x"]},
-    **{"stop_token_ids": [(49152,), (-1,), "x"], "logprobs": [21, -1]},
-    **{"stop": [("",), "x", ("a",) * 5, ("\ud800",)]},
-}
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [(field, value) for field, values in OFFLINE.items() for value in values]
-)
-def test_offline_use_refuses_the_same(llm, field, value):
-    params = SamplingParams(**{"max_tokens": 2, field: value})
-    with pytest.raises(InvalidRequestError) as refusal:
-        llm.generate("Hello", params)
-    assert refusal.value.param == field
-
-
-@pytest.mark.parametrize("path", BASE)
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"null", b"[]", b"1", b"", b'{"prompt": "x"', b"{}{}", b"{} x", b"\xff", b"\0" * 99),
-        *(b"[" * 100_000, b'{"a":' * 100_000, b'{"n": 1, "n": 2}', b'{"\\ud800": 1}'),
-    ],
-    ids=lambda body: repr(body[:12]),
-)
-def test_what_is_no_json_object_is_refused(client, path, body):
-    response = post(client, path, body)
-    assert_refused(response, 400, "n" if b'"n"' in body else None)
-
-
-LONG = {
-    **{"a": "a" * 1_000_000, "spaces": " " * 1_000_000, "family": "👨‍👩‍👧" * 60_000},
-    **{"switches": "a1" * 500_000, "control": "<|im_end|>" * 100_000},
-}
-
-
-@pytest.mark.parametrize("path", BASE)
-@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
-def test_a_text_that_cannot_fit_is_refused_soon(client, path, text):
-    field, content = "prompt", text
-    if path == CHAT:
-        field, content = "messages", [{"role": "user", "content": text}]
-    started = time.monotonic()
-    response = client.post(path, json={**BASE[path], field: content})
-    assert_refused(response, 400, field)
-    assert response.json()["error"]["code"] == "context_length_exceeded"
-    assert time.monotonic() - started < LIMIT_S / 2
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status", "param"),
-    [
-        (COMPLETIONS, b'{"prompt": "' + b"a" * 10_000_001 + b'"}', 413, None),
-        (COMPLETIONS, b'{"prompt": "x", "model": "nobody"}', 404, "model"),
-        ("/v1/nothing", b"{}", 404, None),
-        ("/health", b"{}", 405, None),
-    ],
-    ids=["too large", "model", "path", "method"],
-)
-def test_other_refusals_have_their_own_status(client, path, body, status, param):
-    assert_refused(post(client, path, body), status, param)
+pytestmark = [pytest.mark.real_model, pytest.mark.usefixtures("survives")]
 
 
 def test_a_text_is_scored_as_it_was_generated(client):
@@ -349,6 +120,14 @@ def test_more_samples_than_blocks_all_end_as_they_do_alone(smollm2_path):
     assert crowded == alone
 
 
+@pytest.mark.parametrize("given", ["../../x", "tcp://evil:1", "x" * 1000, "a b"])
+def test_a_request_id_that_is_not_plain_is_not_sent_back(client, given):
+    body = json.dumps(BASE[COMPLETIONS])
+    headers = {"Content-Type": "application/json", "X-Request-Id": given}
+    answer = client.post(COMPLETIONS, content=body, headers=headers)
+    assert given not in answer.headers["x-request-id"]
+
+
 def test_names_that_clients_invent_do_not_grow_the_metrics(client):
     client.get("/made-up")
     before = client.get("/metrics").text.count("\n")
@@ -356,14 +135,6 @@ def test_names_that_clients_invent_do_not_grow_the_metrics(client):
         client.get(f"/made-up-{number}")
         post(client, COMPLETIONS, f'{{"model": "made-up-{number}", "prompt": "x"}}')
     assert client.get("/metrics").text.count("\n") <= before + 2
-
-
-@pytest.mark.parametrize("given", ["../../x", "tcp://evil:1", "x" * 1000, "a b"])
-def test_a_request_id_that_is_not_plain_is_not_sent_back(client, given):
-    body = json.dumps(BASE[COMPLETIONS])
-    headers = {"Content-Type": "application/json", "X-Request-Id": given}
-    answer = client.post(COMPLETIONS, content=body, headers=headers)
-    assert given not in answer.headers["x-request-id"]
 
 
 def test_a_full_queue_is_503_with_retry_after(smollm2_path):
@@ -403,44 +174,3 @@ def test_two_signals_end_streams_with_an_error_and_the_exit_is_clean(smollm2_pat
             assert b'"error"' in data
             assert b"[DONE]" not in data
         assert process.wait(LIMIT_S) == 0
-
-
-def start_up(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "legato", "serve", "--port", "0", *arguments]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-        env={**os.environ, **environment},
-    )
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--model", "/does/not/exist.gguf"],
-        ["--model", "no-such-name"],
-        ["--kv-memory", "1"],
-        ["--max-context", "999999"],
-        ["--block-size", "7"],
-        ["--port", "99999"],
-    ],
-    ids=" ".join,
-)
-def test_a_start_that_fails_says_why_in_one_line(smollm2_path, arguments):
-    model = [] if "--model" in arguments else ["--model", str(smollm2_path)]
-    ended = start_up(*model, *arguments)
-    assert ended.returncode not in (0, -signal.SIGSEGV)
-    assert "Traceback" not in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
-    assert "listens" not in ended.stdout
-
-
-def test_a_damaged_model_says_so_in_one_line(smollm2_path, tmp_path):
-    damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(smollm2_path.read_bytes()[:2_000_000])
-    ended = start_up("--model", str(damaged))
-    assert ended.returncode == 1
-    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
