@@ -24,8 +24,8 @@ def test_every_variation_builds_and_uses_all_its_weights(overrides):
 
 
 def test_a_llama_layer_reads_like_the_transformer():
-    names = [op.name for op in program_of().ops if op.name.startswith("layers.1.")]
-    assert [name.removeprefix("layers.1.") for name in names] == [
+    names = [op.name for op in program_of().ops if op.name.startswith("layers.0.")]
+    assert [name.removeprefix("layers.0.") for name in names] == [
         "attention_norm",
         "q",
         "q_rope",
@@ -51,9 +51,19 @@ def test_a_gemma_layer_has_head_norms_and_post_norms():
 
 
 def test_the_residual_joins_the_input_of_each_half():
-    ops = {op.name: op for op in program_of().ops}
+    ops = {op.name: op for op in program_of({"layers": layers(*[None] * 3)}).ops}
     assert ops["layers.1.attention_residual"].inputs == ("layers.0.ffn_residual", "layers.1.output")
     assert ops["layers.1.ffn_residual"].inputs == ("layers.1.attention_residual", "layers.1.down")
+
+
+def test_after_its_attention_the_last_layer_computes_only_rows_whose_output_is_wanted():
+    program = program_of()
+    rows = {op.name: program.buffers[op.outputs[0]].rows for op in program.ops if op.outputs}
+    after = [name for name in rows if name.startswith("layers.1.")]
+    first = after.index("layers.1.attention") + 1
+    assert {rows[name] for name in after[:first]} == {"tokens"}
+    assert {rows[name] for name in after[first:]} == {"outputs"}
+    assert {kind for name, kind in rows.items() if name.startswith("layers.0.")} == {"tokens"}
 
 
 def test_a_tied_head_is_the_embedding():

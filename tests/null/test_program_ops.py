@@ -40,9 +40,10 @@ def test_every_op_has_a_finite_cost_that_is_not_negative(overrides):
 def test_linear_flops_are_two_per_parameter_and_row():
     program = program_of()
     matrices = [w for w in program.weights.values() if len(w.shape) == 2 and "embed" not in w.name]
-    head = program.weights["head.weight"]
-    body = sum(prod(w.shape) for w in matrices if w is not head)
-    expected = 2 * MIXED.tokens * body + 2 * MIXED.outputs * prod(head.shape)
+    sampled = ("head", *(f"layers.1.{name}" for name in ("output", "gate", "up", "down")))
+    late = sum(prod(w.shape) for w in matrices if w.name.startswith(sampled))
+    body = sum(prod(w.shape) for w in matrices) - late
+    expected = 2 * MIXED.tokens * body + 2 * MIXED.outputs * late
     assert cost_of(program, OpKind.LINEAR, MIXED).flops == expected
 
 
@@ -82,12 +83,13 @@ def test_weights_are_read_once_a_step_in_their_format():
     assert step_cost(program, one).weight_bytes == body + row
 
 
-def test_a_step_without_outputs_does_not_read_the_head():
+def test_a_step_without_outputs_reads_no_weights_after_the_last_attention():
     program = program_of()
     silent = StepShape(sequences=((16, 0),), outputs=0)
     spoken = StepShape(sequences=((16, 0),), outputs=1)
     difference = step_cost(program, spoken).weight_bytes - step_cost(program, silent).weight_bytes
-    assert difference == 4 * (160 * 64 + 64)  # head and final norm
+    head, last_layer = 160 * 64 + 64, 64 * 64 + 3 * 96 * 64 + 64  # each with its norm
+    assert difference == 4 * (head + last_layer)
 
 
 def test_activation_traffic_counts_operands_and_result():

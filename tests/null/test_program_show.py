@@ -16,14 +16,16 @@ def program_of(overrides=None) -> Program:
 
 def test_layers_alike_are_shown_once():
     text = format_program(program_of({"layers": layers(*[None] * 8)}), depth=10)
-    assert "layer 0; layers 1..7 are like it" in text
-    assert text.count("gated_activation(") == 1
+    assert "layer 0; layers 1..6 are like it" in text
+    assert "\nlayer 7 " in text  # the last takes rows
+    assert text.count("gated_activation(") == 2
 
 
 def test_each_kind_of_layer_is_shown_with_the_layers_like_it():
     text = format_program(program_of(VARIATIONS["gemma3"]), depth=10)
     assert "layer 0; layers 1, 3..4 are like it" in text
-    assert "layer 2; layers 5 are like it" in text
+    assert "\nlayer 2 " in text
+    assert "\nlayer 5 " in text
     assert text.count("window=20") == 1
 
 

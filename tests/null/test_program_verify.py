@@ -140,8 +140,8 @@ def test_a_buffer_declared_unlike_its_op(program):
 
 
 def test_rows_of_the_wrong_kind(program):
-    assert_fails(changed(program, "final_norm", inputs=("layers.1.ffn_residual",)), "final_norm")
-    assert_fails(changed(program, "sample", inputs=("layers.1.ffn_residual",)), "row per tokens")
+    assert_fails(changed(program, "final_norm", inputs=("layers.0.ffn_residual",)), "final_norm")
+    assert_fails(changed(program, "sample", inputs=("layers.0.ffn_residual",)), "row per tokens")
 
 
 def test_sample_must_be_last_and_alone(program):

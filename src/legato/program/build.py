@@ -43,9 +43,10 @@ def build_program(
     )
     builder = ProgramBuilder(weights, kv=kv, vocab_size=arch.vocab_size, max_context=max_context)
     x = _embedding(builder, arch)
-    for index in shortcut.layers if shortcut else range(len(arch.layers)):
+    layers = shortcut.layers if shortcut else range(len(arch.layers))
+    for index in layers:
         layer = _Layer(builder, arch, index)
-        x = layer.attention_half(x)
+        x = layer.attention_half(x, is_last=index == layers[-1])
         x = layer.ffn_half(x)
     _head(builder, arch, x, HEAD if shortcut else head_weight(arch))
     return builder.finish(partial=shortcut is not None)
@@ -59,7 +60,6 @@ def _embedding(builder: ProgramBuilder, arch: ArchConfig) -> str:
 
 
 def _head(builder: ProgramBuilder, arch: ArchConfig, x: str, weight: str) -> None:
-    x = builder.add(OpKind.TAKE_ROWS, "output_rows", x)
     x = _norm(builder, arch, "final_norm", x)
     x = builder.add(OpKind.LINEAR, "logits", x, weights=(weight,))
     if arch.logit_soft_cap is not None:
@@ -87,15 +87,27 @@ class _Layer:
         self.arch = arch
         self.index = index
 
-    def attention_half(self, x: str) -> str:
-        """x + attention(norm(x))."""
+    def attention_half(self, x: str, *, is_last: bool) -> str:
+        """x + attention(norm(x)); in the last layer of the rows whose output is wanted.
+
+        Of the other rows only that layer's keys and values are ever read.
+        """
+        attended = self.attention(x)
+        if is_last:
+            x = self.output_rows("residual_rows", x)
+            attended = self.output_rows("attended_rows", attended)
+        output = self.linear("output", attended, bias=self.arch.output_bias)
+        return self.residual("attention_residual", x, self.post_norm("post_attention_norm", output))
+
+    def attention(self, x: str) -> str:
+        """attention(norm(x)) before its output projection."""
         arch = self.arch
         normed = self.norm("attention_norm", x)
         q = self.rotated_heads("q", normed, arch.num_heads)
         k = self.rotated_heads("k", normed, arch.num_kv_heads)
         v = self.linear("v", normed, bias=arch.qkv_bias)
         self.builder.add(OpKind.KV_APPEND, self.name("kv_append"), k, v, layer=self.index)
-        attended = self.builder.add(
+        return self.builder.add(
             OpKind.ATTENTION,
             self.name("attention"),
             q,
@@ -105,8 +117,6 @@ class _Layer:
             soft_cap=arch.attention_soft_cap,
             window=arch.layers[self.index].window,
         )
-        output = self.linear("output", attended, bias=arch.output_bias)
-        return self.residual("attention_residual", x, self.post_norm("post_attention_norm", output))
 
     def ffn_half(self, x: str) -> str:
         """x + down(activation(gate(norm(x))) · up(norm(x)))."""
@@ -130,6 +140,9 @@ class _Layer:
             x = self.norm(f"{name}_norm", x, heads)
         rope = self.arch.layers[self.index].rope
         return self.builder.add(OpKind.ROPE, self.name(f"{name}_rope"), x, rope=rope, heads=heads)
+
+    def output_rows(self, name: str, x: str) -> str:
+        return self.builder.add(OpKind.TAKE_ROWS, self.name(name), x)
 
     def linear(self, name: str, x: str, *, bias: bool = False) -> str:
         weights = (self.name(f"{name}.weight"),) + (self.name(f"{name}.bias"),) * bias
