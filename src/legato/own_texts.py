@@ -23,17 +23,18 @@ _MIN_P = 0.05
 
 
 def write_texts(
-    llm: LLM, tokens: int, together: int, report: Report = lambda share: None
+    llm: LLM, tokens: int, together: int, before: int, report: Report = lambda share: None
 ) -> list[Text]:
-    """About `tokens` tokens of questions with greedy answers, `together` at a time.
+    """About `tokens` tokens of greedy answers, `together` at a time.
 
-    The same model gives the same texts. `report` is told which part is done, 0 to 1.
+    Each begins with the last `before` tokens of its prompt. The same model gives the same texts.
+    `report` is told which part is done, 0 to 1.
     """
     beginning = _beginning(llm)
     texts: list[Text] = []
     written = seed = 0
     while written < tokens:
-        new = _answered(llm, _questions(llm, beginning, together, seed), len(beginning))
+        new = _answered(llm, _questions(llm, beginning, together, seed), before)
         texts += new
         written += sum(map(len, new)) or tokens
         seed += 1
@@ -47,15 +48,15 @@ def _questions(llm: LLM, beginning: Text, count: int, seed: int) -> list[str]:
     return [text for sample in result.outputs if (text := sample.text.strip())]
 
 
-def _answered(llm: LLM, questions: list[str], skipped: int) -> list[Text]:
-    """Questions with their answers, without the `skipped` tokens before them."""
+def _answered(llm: LLM, questions: list[str], before: int) -> list[Text]:
+    """The answers, and the last `before` tokens that stand before each."""
     if not questions:
         return []
     params = SamplingParams(temperature=0.0, max_tokens=ANSWER_TOKENS)
     prompts = [llm.encode_chat(_said(question)) for question in questions]
     results = llm.generate(prompts, params)
     return [
-        (*prompt[skipped:], *result.outputs[0].token_ids)
+        (*prompt[-before:], *result.outputs[0].token_ids)
         for prompt, result in zip(prompts, results, strict=True)
     ]
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from legato.bench.speculate import Run, _result, expected_tokens, load_workloads
+from legato.bench.speculate import (
+    Run,
+    _result,
+    copied_tokens,
+    expected_tokens,
+    load_workloads,
+)
 from legato.scheduler.stats import SpeculationFigures
 
 PLAIN = Run(4.0, 100, 100, SpeculationFigures(), ("text",))
@@ -18,7 +24,7 @@ DRAFTS = SpeculationFigures(
     expected_ns=2.0e9,
     earned_ns=2.4e9,
 )
-DRAFTING = Run(2.0, 100, 40, DRAFTS, ("text",), 1_600_000_000)
+DRAFTING = Run(2.0, 100, 40, DRAFTS, ("text",), 0.5, 1_600_000_000)
 
 
 def test_the_workloads_are_conversations_that_end_with_the_user():
@@ -29,9 +35,9 @@ def test_the_workloads_are_conversations_that_end_with_the_user():
         "code edit",
         "JSON extraction",
         "agent log",
-        "quote by example",
-        "JSON by example",
-        "edit by example",
+        "JSON records",
+        "free quote",
+        "free JSON",
     ]
     for workload in workloads:
         for conversation in workload.conversations:
@@ -48,6 +54,7 @@ def test_a_result_is_the_median_ratio_beside_theory():
     slow = replace(DRAFTING, seconds=4.0)
     result = _result(load_workloads()[0], 1, "suffix", [PLAIN] * 3, [DRAFTING, slow, DRAFTING])
     assert result.speedup == 2.0
+    assert result.copied == 0.5
     assert result.tokens_per_s == 50.0
     assert result.acceptance == pytest.approx(60 / 70)
     assert result.drafted_per_step == 2.0
@@ -57,3 +64,10 @@ def test_a_result_is_the_median_ratio_beside_theory():
     assert result.drafter_share == pytest.approx(0.01)
     step_ratio = (2.0 / 40) / (4.0 / 100)
     assert result.theory == pytest.approx(expected_tokens(60 / 70, 2.0) / step_ratio)
+
+
+def test_tokens_count_as_copied_where_they_end_four_of_the_prompt():
+    prompt = [1, 2, 3, 4, 5, 6]
+    assert copied_tokens(prompt, [9, 2, 3, 4, 5, 9, 6]) == 1
+    assert copied_tokens([7, *prompt, 1, 2, 3], [4, 5]) == 2
+    assert copied_tokens(prompt, [9]) == 0

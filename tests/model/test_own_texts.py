@@ -7,7 +7,7 @@ import pytest
 from legato.core import SamplingParams
 from legato.llm import LLM
 from legato.own_texts import write_texts
-from legato.speculative.ngrams import count_ngrams
+from legato.speculative.ngrams import ORDER, count_ngrams
 
 pytestmark = pytest.mark.real_model
 
@@ -20,23 +20,23 @@ def llm(smollm2_path):
 
 @pytest.fixture(scope="module")
 def texts(llm):
-    return write_texts(llm, 200, together=3)
+    return write_texts(llm, 200, together=3, before=ORDER)
 
 
-def test_texts_are_questions_with_answers_and_the_same_each_time(llm, texts):
+def test_texts_are_answers_and_the_same_each_time(llm, texts):
     assert sum(map(len, texts)) >= 200
     assert all(len(text) > 10 for text in texts)
     assert len(set(texts)) == len(texts)
     shares: list[float] = []
-    assert write_texts(llm, 200, together=3, report=shares.append) == texts
+    assert write_texts(llm, 200, together=3, before=ORDER, report=shares.append) == texts
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
 
 def test_what_was_counted_in_them_is_mostly_how_they_go_on(texts):
     table, text = count_ngrams(texts), texts[-1]
-    found = [table.follower(text[:place]) for place in range(4, len(text))]
-    right = [f is not None and f.token == t for f, t in zip(found, text[4:], strict=True)]
+    found = [table.follower(text[:place]) for place in range(ORDER, len(text))]
+    right = [f is not None and f.token == t for f, t in zip(found, text[ORDER:], strict=True)]
     assert sum(right) > 0.6 * len(right)
 
 

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.chains import HashChains
 from legato.speculative.ngram_files import followers_path, load_followers, save_followers
-from legato.speculative.ngram_memory import NGramMemory
-from legato.speculative.ngrams import NUM_CLASSES, Follower, NGramTable, count_ngrams
+from legato.speculative.ngram_memory import RUNS, NGramMemory
+from legato.speculative.ngrams import NUM_CLASSES, ORDER, Follower, NGramTable, count_ngrams
 from legato.speculative.recall import RecallDrafter
 from legato.tensor import Tensor, WeightFormat
 
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 POEM = [10, 11, 12, 13, 14]
-OWN_TEXTS = [[1, 2, 3, 4, 5, 6]] * 20
+BEFORE = [0] * ORDER
+"""What stands before a text that is counted."""
+
+OWN_TEXTS = [[*BEFORE, 1, 2, 3, 4, 5, 6]] * 20
 
 
 @given(texts)
@@ -47,7 +50,8 @@ def test_the_longer_match_wins_over_the_newer():
 
 
 def test_the_table_knows_the_likeliest_follower_of_the_longest_known_context():
-    table = count_ngrams([[1, 2, 5], [1, 2, 5], [3, 2, 6], [1, 2, 5]] * 5)
+    texts = [[1, 2, 5], [1, 2, 5], [3, 2, 6], [1, 2, 5]] * 5
+    table = count_ngrams([[*BEFORE, *text] for text in texts])
     assert table.follower([1, 2]).token == 5
     assert table.follower([3, 2]).token == 6
     assert table.follower([9, 2]).token == 5
@@ -55,8 +59,15 @@ def test_the_table_knows_the_likeliest_follower_of_the_longest_known_context():
     assert NGramTable().follower([1, 2]) is None
 
 
+def test_what_stands_before_a_text_is_context_and_not_counted():
+    table = count_ngrams([[7, 8, 9, 1, 2]] * 20)
+    assert table.follower([7, 8]) is None
+    assert table.follower([8, 9]).token == 1
+    assert count_ngrams([[1, 2, 3]] * 20).followers == {}
+
+
 def test_classes_are_right_as_often_as_texts_that_were_held_out_say():
-    sure = count_ngrams([[1, 2, 3, 4]] * 50)
+    sure = count_ngrams([[*BEFORE, 1, 2, 3, 4]] * 50)
     assert max(sure.rates) > 0.5
     noisy = count_ngrams(np.random.default_rng(0).integers(0, 3, (50, 30)).tolist())
     assert len(noisy.rates) == NUM_CLASSES
@@ -143,15 +154,15 @@ def test_memory_is_bounded_and_forgets_the_oldest():
         memory.add(list(range(start, start + 5)))
     assert memory.follower([1]) is None
     assert memory.follower([198]) == Follower(199, 0)
-    assert len(memory._young) + len(memory._old) <= 20 * 4
+    assert len(memory._young) + len(memory._old) <= 20 * ORDER
 
 
 def test_a_follower_that_comes_again_is_surer_and_another_takes_its_place():
     memory = NGramMemory(1000)
     runs = []
-    for _ in range(6):
+    for _ in range(RUNS + 2):
         memory.add([1, 2])
         runs.append(memory.follower([1]).confidence)
-    assert runs == [0, 1, 2, 3, 3, 3]
+    assert runs == [*range(RUNS), RUNS - 1, RUNS - 1]
     memory.add([1, 5])
     assert memory.follower([1]) == Follower(5, 0)

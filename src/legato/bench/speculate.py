@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from itertools import cycle, islice
@@ -18,6 +18,9 @@ from legato.core import SamplingParams
 from legato.engine import SpeculationFigures
 from legato.errors import LegatoError
 from legato.llm import LLM
+
+NGRAM = 4
+"""Tokens in a row that count as copied."""
 
 Conversation = list[dict[str, str]]
 
@@ -32,14 +35,20 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One pass over a workload: seconds, output tokens, engine steps, what became of drafts, and
-    the time of the steps that had some."""
+    """One pass over a workload.
+
+    Attributes:
+        drafts: what became of drafts.
+        copied: share of the output tokens that end an n-gram of the prompt.
+        draft_steps_ns: time of the steps that had drafts.
+    """
 
     seconds: float
     tokens: int
     steps: int
     drafts: SpeculationFigures
     texts: tuple[str, ...]
+    copied: float = 0.0
     draft_steps_ns: int = 0
 
     @property
@@ -54,6 +63,7 @@ class SpeculationResult:
     """One drafter on one workload at one batch size; medians over the rounds.
 
     Attributes:
+        copied: share of the output tokens that end an n-gram of the prompt.
         speedup: time without speculation over time with it.
         theory: (1 − a^{k+1}) / (1 − a) tokens a step at the measured acceptance a and mean depth
             k of all sequence steps, over the measured ratio of step times.
@@ -68,6 +78,7 @@ class SpeculationResult:
     workload: str
     batch: int
     drafter: str
+    copied: float
     speedup: float
     theory: float
     acceptance: float
@@ -122,16 +133,28 @@ def _run(llm: LLM, workload: Workload, batch: int, max_tokens: int) -> Run:
     params = SamplingParams(temperature=0.0, max_tokens=max_tokens)
     prompts = [llm.encode_chat(conversation) for conversation in conversations]
     before, start = llm.stats(), time.perf_counter()
-    texts: list[str] = []
-    tokens = 0
-    for first in range(0, len(prompts), batch):
-        for result in llm.generate(prompts[first : first + batch], params):
-            texts += [sample.text for sample in result.outputs]
-            tokens += sum(len(sample.token_ids) for sample in result.outputs)
+    outputs = [
+        result.outputs[0]
+        for first in range(0, len(prompts), batch)
+        for result in llm.generate(prompts[first : first + batch], params)
+    ]
     seconds, after = time.perf_counter() - start, llm.stats()
     steps, drafts = after.steps - before.steps, after.speculation.since(before.speculation)
     draft_steps_ns = after.draft_steps_ns - before.draft_steps_ns
-    return Run(seconds, tokens, steps, drafts, tuple(texts), draft_steps_ns)
+    texts = tuple(output.text for output in outputs)
+    tokens = sum(len(output.token_ids) for output in outputs)
+    repeated = [copied_tokens(p, o.token_ids) for p, o in zip(prompts, outputs, strict=True)]
+    return Run(seconds, tokens, steps, drafts, texts, sum(repeated) / tokens, draft_steps_ns)
+
+
+def copied_tokens(prompt: Sequence[int], output: Sequence[int]) -> int:
+    """How many tokens of `output` end `NGRAM` tokens that stand in `prompt`, too."""
+    known = set(_ngrams(prompt))
+    return sum(gram in known for gram in _ngrams((*prompt[1 - NGRAM :], *output)))
+
+
+def _ngrams(tokens: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    return zip(*(tokens[start:] for start in range(NGRAM)), strict=False)
 
 
 def _result(
@@ -147,6 +170,7 @@ def _result(
         workload=workload.name,
         batch=batch,
         drafter=name,
+        copied=run.copied,
         speedup=median(ratios),
         theory=expected_tokens(run.acceptance, depth) / step_ratio,
         acceptance=run.acceptance,

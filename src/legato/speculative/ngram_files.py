@@ -14,7 +14,7 @@ from legato.speculative.ngrams import NUM_CLASSES, Follower, NGramTable
 from legato.tensor import Tensor
 from legato.whole_file import whole_file
 
-VERSION = 1
+VERSION = 2
 """Of the hashes and classes: a table of another version counts as none."""
 
 _SAMPLE_BYTES = 256

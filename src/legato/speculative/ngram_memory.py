@@ -11,7 +11,7 @@ RUNS = NUM_CLASSES // ORDER
 
 PRIOR_RATES = tuple(
     rate
-    for first, last in ((0.1, 0.3), (0.2, 0.5), (0.3, 0.7), (0.4, 0.8))
+    for first, last in ((0.1, 0.3), (0.2, 0.5), (0.35, 0.75))
     for rate in (first + (last - first) * run / (RUNS - 1) for run in range(RUNS))
 )
 """Of each class to begin with: longer contexts and longer runs are surer."""

@@ -9,11 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-ORDER = 4
+ORDER = 3
 """Longest context, in tokens."""
 
-BUCKETS = 4
-"""Estimated probabilities are told apart by quarters."""
+BUCKETS = 8
+"""Estimated probabilities are told apart by eighths."""
 
 LEAST_PROBABILITY = 0.1
 """Followers less likely than this are not kept."""
@@ -59,7 +59,7 @@ class NGramTable:
 
 
 def count_ngrams(texts: Sequence[Sequence[int]]) -> NGramTable:
-    """The table of `texts` (token ids each)."""
+    """The table of `texts` (token ids each), whose first `ORDER` tokens are context only."""
     counted = [text for i, text in enumerate(texts) if i % HELD_OUT]
     held_out = [text for i, text in enumerate(texts) if not i % HELD_OUT]
     rates = _rates(NGramTable(_followers(counted)), held_out)
@@ -78,9 +78,9 @@ def _followers(texts: Iterable[Sequence[int]]) -> dict[int, Follower]:
     counts: list[defaultdict[int, Counter[int]]] = [defaultdict(Counter) for _ in range(ORDER)]
     shorter: dict[int, int] = {}
     for text in texts:
-        for place in range(1, len(text)):
+        for place in range(ORDER, len(text)):
             before = 0
-            for order, key in enumerate(context_keys(text[max(0, place - ORDER) : place])):
+            for order, key in enumerate(context_keys(text[place - ORDER : place])):
                 counts[order][key][text[place]] += 1
                 shorter[key] = before
                 before = key
@@ -112,8 +112,8 @@ def _rates(table: NGramTable, texts: Iterable[Sequence[int]]) -> list[float]:
     right = [_PRIOR_TRIALS * _PRIOR_RATE] * NUM_CLASSES
     tried = [_PRIOR_TRIALS] * NUM_CLASSES
     for text in texts:
-        for place in range(1, len(text)):
-            found = table.follower(text[max(0, place - ORDER) : place])
+        for place in range(ORDER, len(text)):
+            found = table.follower(text[place - ORDER : place])
             if found is not None:
                 right[found.confidence] += found.token == text[place]
                 tried[found.confidence] += 1

@@ -63,8 +63,8 @@ def print_results(results: Sequence[SpeculationResult]) -> None:
     """A line for each drafter."""
     for r in results:
         print(
-            f"{r.workload:16} batch {r.batch:<3} {r.drafter:12} {r.speedup:5.2f} x"
-            f"  (theory {r.theory:4.2f} x)  {r.tokens_per_s:5.0f} tok/s"
+            f"{r.workload:16} ({r.copied:4.0%} copied) batch {r.batch:<3} {r.drafter:12}"
+            f" {r.speedup:5.2f} x  (theory {r.theory:4.2f} x)  {r.tokens_per_s:5.0f} tok/s"
             f"  acceptance {r.acceptance:4.0%}  drafted a step {r.drafted_per_step:4.1f}"
             f"  where drafted {r.real_gain:4.2f} x ({r.predicted_gain:4.2f} x predicted)"
             f"  drafter {r.drafter_share:4.1%}",
