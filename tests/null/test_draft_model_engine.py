@@ -94,10 +94,20 @@ def drafted(engine: Engine) -> tuple[int, int]:
     return figures.drafted, figures.accepted
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("depth", [0, 1, 4, 16])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", REQUESTS)
+KINDS_AND_SHAPES = [
+    (i + j, kind, shape) for i, kind in enumerate(REQUESTS) for j, shape in enumerate(SHAPES)
+]
+"""With a number that alternates along both, so that any two values meet though not all do."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "depth", "shared"),
+    [
+        (kind, shape, depth, bool((number + k) % 2))
+        for number, kind, shape in KINDS_AND_SHAPES
+        for k, depth in enumerate((0, 1, 4, 16))
+    ],
+)
 def test_a_model_that_agrees_is_always_right(kind, shape, depth, shared):
     requests, config = REQUESTS[kind], dict(SHAPES[shape])
     plain, backend = make_engine(**config)
@@ -112,9 +122,10 @@ def test_a_model_that_agrees_is_always_right(kind, shape, depth, shared):
         assert target.runs < backend.runs or "windows" in config or kind == "one token"
 
 
-@pytest.mark.parametrize("depth", [0, 3])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", REQUESTS)
+@pytest.mark.parametrize(
+    ("kind", "shape", "depth"),
+    [(kind, shape, (0, 3)[number % 2]) for number, kind, shape in KINDS_AND_SHAPES],
+)
 def test_wrong_guesses_change_nothing(kind, shape, depth):
     requests = REQUESTS[kind]
     expected = finish_all(make_engine(**SHAPES[shape])[0], *requests)

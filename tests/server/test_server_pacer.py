@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from itertools import count
 
 import pytest
 from asgi_client import AsgiClient
@@ -32,6 +33,7 @@ async def source(
     try:
         for index, token in tokens:
             yield 0, event(index, token)
+            await asyncio.sleep(0)
         if error is not None:
             raise error
     finally:
@@ -73,7 +75,7 @@ def test_an_error_comes_after_the_tokens_before_it():
 def test_closing_early_closes_the_source_at_once():
     async def leave() -> list[str]:
         closed: list[str] = []
-        endless = source(((0, i) for i in range(10**6)), None, closed)
+        endless = source(((0, i) for i in count()), None, closed)
         async with aclosing(paced(endless, RealClock(), 10**12)) as released:
             async for _ in released:
                 break

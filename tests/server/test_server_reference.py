@@ -16,6 +16,6 @@ def test_the_document_is_what_the_models_say():
 
 @pytest.mark.parametrize("path", BODIES)
 def test_every_field_honoured_or_refused_is_in_the_document(path):
-    model = BODIES[path]
+    model, document = BODIES[path], DOCUMENT.read_text()
     for name in model.model_fields.keys() | model.refused:
-        assert f"| `{name}` |" in api_reference(), name
+        assert f"| `{name}` |" in document, name
