@@ -81,8 +81,7 @@ class Admission:
         objective_ns = times.ttft_ns(request.objectives, rows)
         urgency = self.urgency(request, now_ns)
         view = fair_view(load, request.tenant, urgency, rows)
-        row_ns = times.row_ns(len(view.running), view.depth, view.tbt_ns)
-        expected_ns = first_token_ns(view, urgency, rows, times) + rows_before * row_ns
+        expected_ns = first_token_ns(view, urgency, rows, times, rows_before)
         patience = self._first_token_patience(request, load, now_ns)
         latest_ns = max(patience * objective_ns, STRETCH * times.prefill_ns(rows))
         if expected_ns > latest_ns:

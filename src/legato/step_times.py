@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from legato.config import EngineConfig
 from legato.core import Objectives
-from legato.cost.correct import Correction
+from legato.cost.correct import Correction, Spread
 from legato.cost.decodes import DecodeCost
 from legato.cost.estimate import StepCost, StepWork
 from legato.cost.growing import GrowingStep
@@ -62,6 +62,7 @@ class StepTimes:
         # what is left of the error, of steps that verify drafts and of others
         self._verifying, self._plain = Correction(), Correction()
         self._compares = False  # from the first draft on
+        self._spread = Spread()  # of steps with prompt rows: those that are filled to a deadline
         self._decode_cost = DecodeCost(self.cost)
         self._chunk = config.max_batch_tokens
         full = min(config.max_sequences, config.max_batch_tokens)
@@ -73,7 +74,8 @@ class StepTimes:
 
     def plan(self) -> GrowingStep:
         """A step without sequences, to be filled."""
-        return GrowingStep(self.cost, self.correction.factor, self._draft_factor)
+        spread = self._spread.factor
+        return GrowingStep(self.cost, self.correction.factor, self._draft_factor, spread)
 
     def price(self, batch: Batch) -> PricedStep:
         """What `batch` will take."""
@@ -104,6 +106,8 @@ class StepTimes:
         if self._compares:
             rest = self._verifying if step.verifies else self._plain
             rest.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
+        if step.work.tokens > step.work.outputs:
+            self._spread.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
         self.correction.observe(step.raw_ns, measured_ns)
 
     @property
@@ -131,20 +135,22 @@ class StepTimes:
         """Time of a step in which `count` sequences of `depth` cached tokens decode."""
         return self._decodes(count, depth).ns()
 
-    def row_ns(self, decodes: int, depth: int, tbt_ns: int) -> float:
-        """Time of one prompt row beside `decodes` streams that want a token every `tbt_ns`.
+    def row_ns(self, decodes: int, depth: int, tbt_ns: int, past: int) -> float:
+        """Time of one prompt row after `past` others, beside `decodes` streams that are early and
+        want a token every `tbt_ns`.
 
         The whole step counts: what the streams take is taken from the prompt.
         """
         step = self._decodes(decodes, depth)
         most = max(1, self._chunk - decodes)
         if not decodes:
-            return step.ns_with(most, FULL_DEPTH, 1) / most
-        limit_ns = policy.step_limit_ns(tbt_ns, step.ns())
+            return step.ns_with(most, past, 1) / most
+        gap_ns = policy.longest_gap_ns(tbt_ns)
+        limit_ns = policy.step_limit_ns(gap_ns / step.spread, step.ns())
         rows = policy.largest_chunk(
-            most, min(policy.LEAST_CHUNK, most), limit_ns, lambda n: step.ns_with(n, FULL_DEPTH, 1)
+            most, min(policy.LEAST_CHUNK, most), limit_ns, lambda n: step.ns_with(n, past, 1)
         )
-        return step.ns_with(rows, FULL_DEPTH, 1) / rows
+        return step.ns_with(rows, past, 1) / rows
 
     def _decodes(self, count: int, depth: int) -> GrowingStep:
         step = self.plan()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from random import Random
+
 import numpy as np
 import pytest
 
 from legato.bench.cost import corrected_errors, cost_errors, mixed_shapes
 from legato.cost.calibrate import DESIGN
-from legato.cost.correct import Correction
+from legato.cost.correct import Correction, Spread
 from legato.cost.estimate import ProgramWork, StepCost
 from legato.cost.fit import fit_profile, non_negative_least_squares
 from legato.cost.machine import LinearPoint, MachineProfile
@@ -125,6 +128,27 @@ def test_the_running_error_is_that_of_corrected_predictions():
         correction.observe(100, 200)
     assert correction.factor == pytest.approx(2.0, rel=1e-3)
     assert correction.error < 0.01
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.08])
+def test_nine_steps_of_ten_end_within_the_spread(noise):
+    random, spread, within = Random(3), Spread(), []
+    for _ in range(4000):
+        measured = round(1_000_000 * math.exp(random.gauss(0.0, noise)))
+        within.append(measured <= 1_000_000 * spread.factor)
+        spread.observe(1_000_000, measured)
+    assert sum(within[500:]) / 3500 == pytest.approx(0.9, abs=0.02)
+    assert spread.factor == pytest.approx(math.exp(1.28 * noise), rel=0.05)
+
+
+def test_without_errors_there_is_no_spread_and_the_largest_is_bounded():
+    spread = Spread()
+    for _ in range(100):
+        spread.observe(1000, 1000)
+    assert spread.factor == 1.0
+    for _ in range(1000):
+        spread.observe(1000, 9000)
+    assert spread.factor == pytest.approx(1.25)
 
 
 def test_without_steps_there_is_no_error(program):

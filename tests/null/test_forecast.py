@@ -17,7 +17,13 @@ from legato.core import Objectives
 from legato.cost.machine import DEFAULT_PROFILE
 from legato.engine import Engine
 from legato.errors import OverloadedError
-from legato.scheduler.forecast import Load, OutputLengths, first_token_ns, steps_until_free
+from legato.scheduler.forecast import (
+    Load,
+    OutputLengths,
+    first_token_ns,
+    mean_past,
+    steps_until_free,
+)
 from sim.hollow import hollow_program
 
 
@@ -27,7 +33,7 @@ class Times:
     def decode_ns(self, count: int, depth: int) -> float:
         return 100.0
 
-    def row_ns(self, decodes: int, depth: int, tbt_ns: int) -> float:
+    def row_ns(self, decodes: int, depth: int, tbt_ns: int, past: int) -> float:
         return 10.0 if decodes else 1.0
 
 
@@ -53,6 +59,17 @@ def test_only_the_more_urgent_prompts_are_waited_for():
 
 def test_beside_streams_a_prompt_takes_longer():
     assert expected(Load(slots=4, running=((0, 50),))) == 200
+
+
+def test_tokens_that_are_not_in_the_load_yet_are_waited_for_too():
+    assert first_token_ns(Load(slots=4), (0, 500), 20, Times(), rows_before=300) == 320
+
+
+@pytest.mark.parametrize(
+    ("prompts", "past"), [([0], 0), ([200], 100), ([200, 200], 100), ([10, 4000], 1995)]
+)
+def test_most_tokens_that_are_computed_are_those_of_long_prompts(prompts, past):
+    assert mean_past(prompts) == past
 
 
 def test_without_a_slot_one_of_the_running_must_end():

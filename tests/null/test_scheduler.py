@@ -16,6 +16,7 @@ class FixedPlan:
     """A step takes `row_ns` for every row."""
 
     row_ns = 0.0
+    spread = 1.0
 
     def __init__(self) -> None:
         self.rows = 0
@@ -279,6 +280,18 @@ def test_a_prefill_leaves_the_streams_on_time():
     step(scheduler)
     add(scheduler, 2, length=300)
     stream.due_ns = 60
+    assert shape(step(scheduler)) == [("r1", 1), ("r2", 59)]
+
+
+def test_a_prefill_leaves_time_for_what_steps_take_longer_than_predicted():
+    class SpreadRows(SlowRows):
+        spread = 1.25
+
+    scheduler = new_scheduler(num_blocks=400, max_batch_tokens=400, new_plan=SpreadRows)
+    (stream,) = add(scheduler, 1, length=10)
+    step(scheduler)
+    add(scheduler, 2, length=300)
+    stream.due_ns = 60 + 15
     assert shape(step(scheduler)) == [("r1", 1), ("r2", 59)]
 
 

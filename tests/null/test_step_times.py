@@ -216,6 +216,26 @@ def test_predictions_follow_a_machine_that_is_slower_than_its_profile():
     assert times.plan().ns_with(1, 100, 1) == pytest.approx(slower.predict_ns(shape), rel=0.05)
 
 
+def test_steps_with_prompts_that_take_longer_at_times_widen_the_spread():
+    program = hollow_program()
+    times = StepTimes(program, DEFAULT_PROFILE, EngineConfig())
+    prompt = Batch(make_samples_of(make_request(length=101)), [50])
+    decode = Batch(make_samples_of(make_request(length=101)), [1])
+    decode.sequences[0].num_computed = 100
+    for batch, spread in ((decode, 1.0), (prompt, 1.1)):
+        for number in range(400):
+            step = times.price(batch)
+            times.observe(step, round(step.raw_ns * (1.1 if number % 4 == 0 else 1.0)))
+        assert times.plan().spread == pytest.approx(spread, rel=0.04)
+
+
+def test_a_prompt_row_takes_longer_the_more_come_before_it():
+    times = StepTimes(hollow_program(), DEFAULT_PROFILE, EngineConfig())
+    for decodes in (0, 4):
+        rows_ns = [times.row_ns(decodes, 100, 50 * MS, past) for past in (0, 500, 4000)]
+        assert rows_ns == sorted(set(rows_ns))
+
+
 def make_samples_of(request: Request) -> list[Sequence]:
     return make_samples(
         request, arrival=1, seed=1, due_ns=1, tbt_ns=1, length_limit=500, stop_ids=frozenset()

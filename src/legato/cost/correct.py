@@ -10,6 +10,14 @@ RATE = 1 / 64
 LARGEST = math.log(4.0)
 """Bound of the whole correction."""
 
+MOST_STEPS = 0.9
+"""Share of steps that are to end within `Spread.factor` times their prediction."""
+
+SPREAD_STEP = 0.02
+"""How far one step may move the logarithm of a `Spread`."""
+
+LARGEST_SPREAD = math.log(1.25)
+
 SURPRISE = 0.15
 """Most by which one step may differ from what was learnt: more is a stall, not a wrong estimate."""
 
@@ -44,3 +52,24 @@ class Correction:
         self.error += rate * (error - self.error)
         self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + rate * surprise))
         self.factor = math.exp(self._log_ratio)
+
+
+class Spread:
+    """An upper quantile of measured / predicted: a deadline wants more than the mean.
+
+    Stochastic approximation (Robbins and Monro 1951, A Stochastic Approximation Method): a step
+    that takes longer raises the quantile, one that does not lowers it by so much less that both
+    balance where `MOST_STEPS` of the steps are within it. How much longer does not matter.
+    """
+
+    def __init__(self) -> None:
+        self._log = 0.0
+        self.factor = 1.0
+        """Multiply a corrected prediction with this; 1 before any step, within [1, 1.25]."""
+
+    def observe(self, predicted_ns: int, measured_ns: int) -> None:
+        """A step was predicted, corrected, and took `measured_ns`; both positive."""
+        is_late = measured_ns > predicted_ns * self.factor
+        moved = self._log + SPREAD_STEP * (is_late - (1 - MOST_STEPS))
+        self._log = max(0.0, min(LARGEST_SPREAD, moved))
+        self.factor = math.exp(self._log)

@@ -13,12 +13,18 @@ class GrowingStep:
     own work and the sums so far.
     """
 
-    def __init__(self, cost: StepCost, factor: float = 1.0, widened: float = 1.0) -> None:
+    def __init__(
+        self, cost: StepCost, factor: float = 1.0, widened: float = 1.0, spread: float = 1.0
+    ) -> None:
         """`factor` multiplies every prediction (see `correct.Correction`), `widened` on top of it
-        that of a step with drafts."""
+        that of a step with drafts.
+
+        Nearly all steps end within `spread` times their prediction; it changes none.
+        """
         self._cost = cost
         self._factor = factor
         self._widened = widened
+        self.spread = spread
         self.tokens = self.outputs = 0
         self.attention_flops = self.kv_bytes = 0.0
         self._sequences: list[tuple[int, int, float]] = []  # rows, outputs, time of attention

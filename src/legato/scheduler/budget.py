@@ -13,6 +13,11 @@ UNLIMITED = float("inf")
 class StepPlan(Protocol):
     """The predicted time of a step that is being put together."""
 
+    @property
+    def spread(self) -> float:
+        """Nearly all steps end within this many times their prediction."""
+        ...
+
     def add(self, rows: int, past: int, outputs: int) -> None:
         """One more sequence: `rows` rows after `past` cached tokens, `outputs` of them sampled."""
         ...

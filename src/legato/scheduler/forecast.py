@@ -70,28 +70,38 @@ class LoadTimes(Protocol):
         """Of a step in which `count` sequences of `depth` cached tokens decode."""
         ...
 
-    def row_ns(self, decodes: int, depth: int, tbt_ns: int) -> float:
-        """Of one prompt row, beside that many decodes whose deadlines are kept."""
+    def row_ns(self, decodes: int, depth: int, tbt_ns: int, past: int) -> float:
+        """Of one prompt row after `past` others, beside that many decodes whose deadlines are
+        kept."""
         ...
 
 
-def first_token_ns(load: Load, urgency: Urgency, rows: int, times: LoadTimes) -> float:
+def first_token_ns(
+    load: Load, urgency: Urgency, rows: int, times: LoadTimes, rows_before: int = 0
+) -> float:
     """Time until a prompt of `rows` tokens that comes now has its first token.
 
-    It waits until the more urgent prompts are computed and, where all slots are taken, until
-    enough sequences have ended. What arrives later and is more urgent is not foreseen.
+    It waits until the more urgent prompts are computed, and `rows_before` tokens that are not in
+    `load` yet, and, where all slots are taken, until enough sequences have ended. What arrives
+    later and is more urgent is not foreseen.
     """
     ahead = load.queue[: bisect_right(load.queue, urgency, key=lambda entry: entry[0])]
     rivals = sorted(tokens for priority, tokens in load.running if priority <= urgency[0])
     decodes = len(load.running)
-    row_ns = times.row_ns(decodes, load.depth, load.tbt_ns)
-    rows_ahead = sum(count for _, count, _ in ahead)
+    prompts = [rows, *(count for _, count, _ in ahead)]
+    row_ns = times.row_ns(decodes, load.depth, load.tbt_ns, mean_past(prompts))
     missing = len(rivals) + sum(needs_slot for _, _, needs_slot in ahead) + 1 - load.slots
-    wait_ns = rows_ahead * row_ns
+    wait_ns = 0.0
     if missing > 0:
         steps = steps_until_free(missing, rivals, load.mean_output)
-        wait_ns += steps * times.decode_ns(decodes, load.depth)
-    return wait_ns + rows * row_ns
+        wait_ns = steps * times.decode_ns(decodes, load.depth)
+    return wait_ns + (rows_before + sum(prompts)) * row_ns
+
+
+def mean_past(prompts: List[int]) -> int:
+    """How many tokens of its prompt come before a token, on average over all of `prompts`, which
+    have these lengths."""
+    return sum(count * count for count in prompts) // max(1, 2 * sum(prompts))
 
 
 def steps_until_free(count: int, remaining: List[int], mean_output: float | None) -> float:

@@ -36,7 +36,12 @@ def next_due_ns(due_ns: int, time_ns: int, tbt_ns: int) -> int:
     token keeps at most `CREDIT` · `tbt_ns`, so that no stall is long even after a quick start.
     """
     on_grid = max(due_ns, time_ns) + tbt_ns
-    return min(on_grid, time_ns + tbt_ns + int(CREDIT * tbt_ns))
+    return min(on_grid, time_ns + longest_gap_ns(tbt_ns))
+
+
+def longest_gap_ns(tbt_ns: int) -> int:
+    """Most time between two tokens of a stream that is early and wants one every `tbt_ns`."""
+    return tbt_ns + int(CREDIT * tbt_ns)
 
 
 def step_limit_ns(slack_ns: float, decode_ns: float) -> float:

@@ -188,7 +188,7 @@ class Scheduler:
         limit_ns = UNLIMITED
         if decodes and self._meet_deadlines:
             slack_ns = min(sequence.due_ns for sequence in decodes) - now_ns
-            limit_ns = policy.step_limit_ns(slack_ns, plan.ns())
+            limit_ns = policy.step_limit_ns(slack_ns / plan.spread, plan.ns())
         return StepBudget(self._max_batch_tokens - len(decodes), plan, limit_ns)
 
     def _plan_prefills(self, rows: Rows, copies: Copies, budget: StepBudget) -> None:
