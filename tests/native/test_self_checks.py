@@ -18,10 +18,19 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+def built_kernels() -> Path | None:
+    """The kernels that the module was linked with, where they are newer than their sources."""
+    sources = [*(ROOT / "native").glob("*.*"), *(ROOT / "native" / "ops").iterdir()]
+    newest = max(path.stat().st_mtime for path in (*sources, ROOT / "CMakeLists.txt"))
+    archives = ROOT.glob("build/*/liblegato_kernels.a")
+    return next((path for path in archives if path.stat().st_mtime > newest), None)
+
+
 @pytest.fixture(scope="module")
 def programs() -> Path:
     """The folder of the compiled programs."""
-    run("cmake", "-S", ROOT / "native" / "tests", "-B", BUILD)
+    kernels = f"-DLEGATO_KERNELS={built_kernels() or ''}"
+    run("cmake", "-S", ROOT / "native" / "tests", "-B", BUILD, kernels)
     run("cmake", "--build", BUILD, "--parallel", "2", "--target", "checks")
     return BUILD
 
