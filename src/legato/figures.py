@@ -59,7 +59,7 @@ class StepFigures:
             "fluidity": self.fluidity,
             "draft_steps_ns": self.draft_steps_ns,
             "prediction_error": correction.error,
-            "prediction_factor": correction.factor,
+            "prediction_factor": correction.overall.factor,
             "peak_flops": 2 * profile.int8_macs,
             "peak_bandwidth": profile.bandwidth,
         }

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from legato.config import EngineConfig
 from legato.core import Objectives
-from legato.cost.correct import Correction, Spread
+from legato.cost.correct import Correction, CorrectionByKind, Spread
 from legato.cost.decodes import DecodeCost
 from legato.cost.estimate import StepCost, StepWork
 from legato.cost.growing import GrowingStep
@@ -52,13 +52,18 @@ class PricedStep:
     parts: list[float]
     verifies: bool = False
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether it computes prompt rows."""
+        return self.work.tokens > self.work.outputs
+
 
 class StepTimes:
     """Predicts the steps of one engine, and learns from those that it made."""
 
     def __init__(self, program: Program, profile: MachineProfile, config: EngineConfig) -> None:
         self.cost = StepCost(program, profile)
-        self.correction = Correction()
+        self.correction = CorrectionByKind()
         # what is left of the error, of steps that verify drafts and of others
         self._verifying, self._plain = Correction(), Correction()
         self._compares = False  # from the first draft on
@@ -72,10 +77,10 @@ class StepTimes:
         self._ttft_ns = round(config.ttft_ms * NS_PER_MS)
         self._tbt_ns = own_tbt or max(LEAST_TBT_NS, round(FULL_STRETCH * full_ns))
 
-    def plan(self) -> GrowingStep:
-        """A step without sequences, to be filled."""
-        spread = self._spread.factor
-        return GrowingStep(self.cost, self.correction.factor, self._draft_factor, spread)
+    def plan(self, has_prompts: bool) -> GrowingStep:
+        """A step without sequences, to be filled, with prompt rows or without."""
+        factor = self.correction.factor(has_prompts)
+        return GrowingStep(self.cost, factor, self._draft_factor, self._spread.factor)
 
     def price(self, batch: Batch) -> PricedStep:
         """What `batch` will take."""
@@ -94,9 +99,9 @@ class StepTimes:
         return self._priced(work, self._decode_cost.ns(work), parts, False)
 
     def _priced(self, work: StepWork, ns: float, parts: list[float], verifies: bool) -> PricedStep:
-        raw_ns = max(1, round(ns))
-        predicted_ns = self.correction.corrected_ns(raw_ns)
-        return PricedStep(work, raw_ns, predicted_ns, parts, verifies)
+        step = PricedStep(work, max(1, round(ns)), 0, parts, verifies)
+        step.predicted_ns = self.correction.corrected_ns(step.has_prompts, step.raw_ns)
+        return step
 
     def observe(self, step: PricedStep, measured_ns: int) -> None:
         """`step` took `measured_ns`. Times of zero say nothing: a clock that stands still."""
@@ -105,10 +110,10 @@ class StepTimes:
         self._compares = self._compares or step.verifies
         if self._compares:
             rest = self._verifying if step.verifies else self._plain
-            rest.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
-        if step.work.tokens > step.work.outputs:
-            self._spread.observe(self.correction.corrected_ns(step.raw_ns), measured_ns)
-        self.correction.observe(step.raw_ns, measured_ns)
+            rest.observe(self.correction.overall.corrected_ns(step.raw_ns), measured_ns)
+        if step.has_prompts:
+            self._spread.observe(step.predicted_ns, measured_ns)
+        self.correction.observe(step.has_prompts, step.raw_ns, measured_ns)
 
     @property
     def _draft_factor(self) -> float:
@@ -129,11 +134,11 @@ class StepTimes:
         """Time of a prompt of `tokens` on an idle machine, in full chunks."""
         starts = range(0, tokens, self._chunk)
         steps = (StepShape(((min(self._chunk, tokens - s), s),), 1) for s in starts)
-        return self.correction.corrected_ns(sum(map(self.cost.predict_ns, steps)))
+        return self.correction.corrected_ns(True, sum(map(self.cost.predict_ns, steps)))
 
     def decode_ns(self, count: int, depth: int) -> float:
         """Time of a step in which `count` sequences of `depth` cached tokens decode."""
-        return self._decodes(count, depth).ns()
+        return self._decodes(count, depth, has_prompts=False).ns()
 
     def row_ns(self, decodes: int, depth: int, tbt_ns: int, past: int) -> float:
         """Time of one prompt row after `past` others, beside `decodes` streams that are early and
@@ -141,7 +146,7 @@ class StepTimes:
 
         The whole step counts: what the streams take is taken from the prompt.
         """
-        step = self._decodes(decodes, depth)
+        step = self._decodes(decodes, depth, has_prompts=True)
         most = max(1, self._chunk - decodes)
         if not decodes:
             return step.ns_with(most, past, 1) / most
@@ -152,8 +157,8 @@ class StepTimes:
         )
         return step.ns_with(rows, past, 1) / rows
 
-    def _decodes(self, count: int, depth: int) -> GrowingStep:
-        step = self.plan()
+    def _decodes(self, count: int, depth: int, *, has_prompts: bool) -> GrowingStep:
+        step = self.plan(has_prompts)
         for _ in range(count):
             step.add(1, depth, 1)
         return step

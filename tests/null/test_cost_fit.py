@@ -10,7 +10,7 @@ import pytest
 
 from legato.bench.cost import corrected_errors, cost_errors, mixed_shapes
 from legato.cost.calibrate import DESIGN
-from legato.cost.correct import Correction, Spread
+from legato.cost.correct import Correction, CorrectionByKind, Spread
 from legato.cost.estimate import ProgramWork, StepCost
 from legato.cost.fit import fit_profile, non_negative_least_squares
 from legato.cost.machine import LinearPoint, MachineProfile
@@ -123,11 +123,25 @@ def test_a_burst_of_stalls_does_not_mislead_the_correction():
 
 
 def test_the_running_error_is_that_of_corrected_predictions():
-    correction = Correction()
+    correction = CorrectionByKind()
     for _ in range(500):
-        correction.observe(100, 200)
-    assert correction.factor == pytest.approx(2.0, rel=1e-3)
+        correction.observe(True, 100, 200)
+    assert correction.factor(True) == pytest.approx(2.0, rel=1e-3)
     assert correction.error < 0.01
+
+
+def test_steps_with_prompts_and_decodes_are_corrected_apart_once_enough_were_seen():
+    correction = CorrectionByKind()
+    for number in range(400):
+        correction.observe(True, 100, 80)
+        if number < 10:
+            correction.observe(False, 100, 120)
+    assert correction.factor(True) == pytest.approx(0.8, rel=0.01)
+    assert correction.factor(False) == correction.overall.factor
+    for _ in range(400):
+        correction.observe(False, 100, 120)
+    assert correction.factor(False) == pytest.approx(1.2, rel=0.01)
+    assert correction.factor(True) == pytest.approx(0.8, rel=0.01)
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.08])

@@ -53,7 +53,7 @@ def test_the_last_step_is_described_with_its_work_and_prediction():
     assert stats.step_flops == pytest.approx(linear, rel=0.02)
     assert stats.step_bytes > 0.9 * weights * 20 / 32  # 4-bit blocks of 32
     assert stats.peak_flops == 2 * DEFAULT_PROFILE.int8_macs
-    assert engine._times.flops(engine._times.plan().work()) == 0
+    assert engine._times.flops(engine._times.plan(has_prompts=True).work()) == 0
     shape = StepShape(((40, 0), (1, 20)), 2)
     assert stats.step_duration_ns == engine._times.cost.predict_ns(shape)
 

@@ -18,7 +18,7 @@ class FixedPlan:
     row_ns = 0.0
     spread = 1.0
 
-    def __init__(self) -> None:
+    def __init__(self, has_prompts: bool = True) -> None:
         self.rows = 0
 
     def add(self, rows: int, past: int, outputs: int) -> None:

@@ -104,7 +104,7 @@ def test_steps_that_verify_drafts_are_learnt_apart_within_bounds(program, slowne
         step = times.price(Batch([sequence], [3 + len(draft)]))
         assert step.verifies == bool(draft)
         times.observe(step, round(step.raw_ns * (slowness if draft else 1.0)))
-    plan = times.plan()
+    plan = times.plan(has_prompts=True)
     plan.add(1, 100, 1)
     assert plan.ns_widened(0, 100) / plan.ns() == pytest.approx(factor, rel=0.02)
 
@@ -213,7 +213,9 @@ def test_predictions_follow_a_machine_that_is_slower_than_its_profile():
     for _ in range(300):
         times.observe(times.price(batch), slower.predict_ns(shape))
     assert times.price(batch).predicted_ns == pytest.approx(slower.predict_ns(shape), rel=0.05)
-    assert times.plan().ns_with(1, 100, 1) == pytest.approx(slower.predict_ns(shape), rel=0.05)
+    assert times.plan(has_prompts=True).ns_with(1, 100, 1) == pytest.approx(
+        slower.predict_ns(shape), rel=0.05
+    )
 
 
 def test_steps_with_prompts_that_take_longer_at_times_widen_the_spread():
@@ -226,7 +228,7 @@ def test_steps_with_prompts_that_take_longer_at_times_widen_the_spread():
         for number in range(400):
             step = times.price(batch)
             times.observe(step, round(step.raw_ns * (1.1 if number % 4 == 0 else 1.0)))
-        assert times.plan().spread == pytest.approx(spread, rel=0.04)
+        assert times.plan(has_prompts=True).spread == pytest.approx(spread, rel=0.04)
 
 
 def test_a_prompt_row_takes_longer_the_more_come_before_it():

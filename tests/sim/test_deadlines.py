@@ -92,4 +92,4 @@ def test_deadlines_cost_little_throughput(program):
 def test_a_step_is_predicted_exactly_in_virtual_time(program):
     run = long_prompt_beside_streams(program)
     assert run.engine._times.correction.error < 1e-6
-    assert run.engine._times.correction.factor == pytest.approx(1.0)
+    assert run.engine._times.correction.overall.factor == pytest.approx(1.0)

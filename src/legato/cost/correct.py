@@ -10,6 +10,9 @@ RATE = 1 / 64
 LARGEST = math.log(4.0)
 """Bound of the whole correction."""
 
+ENOUGH_STEPS = 16
+"""A kind of steps is corrected by what was seen of it alone from this many on."""
+
 MOST_STEPS = 0.9
 """Share of steps that are to end within `Spread.factor` times their prediction."""
 
@@ -32,11 +35,9 @@ class Correction:
 
     def __init__(self) -> None:
         self._log_ratio = 0.0
-        self._steps = 0
+        self.steps = 0
         self.factor = 1.0
         """Multiply a prediction with this; 1 before any step, within [1/4, 4]."""
-        self.error = 0.0
-        """Running mean of |corrected prediction / measured − 1|, each at most 3."""
 
     def corrected_ns(self, predicted_ns: int) -> int:
         """A prediction with what was learnt so far, at least one."""
@@ -46,12 +47,39 @@ class Correction:
         """A step was predicted, before correction, and took `measured_ns`; both positive."""
         ratio = math.log(measured_ns / predicted_ns)
         surprise = max(-SURPRISE, min(SURPRISE, ratio - self._log_ratio))
-        self._steps += 1
-        rate = max(RATE, 1 / self._steps)  # a plain mean of the first steps, then a moving one
-        error = min(3.0, abs(predicted_ns * self.factor / measured_ns - 1))
-        self.error += rate * (error - self.error)
+        self.steps += 1
+        rate = max(RATE, 1 / self.steps)  # a plain mean of the first steps, then a moving one
         self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + rate * surprise))
         self.factor = math.exp(self._log_ratio)
+
+
+class CorrectionByKind:
+    """Steps with prompt rows and steps of decodes alone are mispredicted differently.
+
+    A kind of which few steps were seen is corrected like all of them.
+    """
+
+    def __init__(self) -> None:
+        self.overall = Correction()
+        self.error = 0.0
+        """Running mean of |corrected prediction / measured − 1|, each at most 3."""
+        self._kinds = (Correction(), Correction())
+
+    def factor(self, has_prompts: bool) -> float:
+        """Multiply the prediction of such a step with this."""
+        own = self._kinds[has_prompts]
+        return own.factor if own.steps >= ENOUGH_STEPS else self.overall.factor
+
+    def corrected_ns(self, has_prompts: bool, predicted_ns: int) -> int:
+        """The prediction of such a step with what was learnt so far, at least one."""
+        return max(1, round(predicted_ns * self.factor(has_prompts)))
+
+    def observe(self, has_prompts: bool, predicted_ns: int, measured_ns: int) -> None:
+        """Such a step was predicted, before correction, and took `measured_ns`."""
+        error = min(3.0, abs(predicted_ns * self.factor(has_prompts) / measured_ns - 1))
+        self.error += max(RATE, 1 / (self.overall.steps + 1)) * (error - self.error)
+        self.overall.observe(predicted_ns, measured_ns)
+        self._kinds[has_prompts].observe(predicted_ns, measured_ns)
 
 
 class Spread:

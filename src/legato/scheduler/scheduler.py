@@ -46,14 +46,15 @@ class Scheduler:
     def __init__(
         self,
         cache: KVCache,
-        new_plan: Callable[[], StepPlan],
+        new_plan: Callable[[bool], StepPlan],
         *,
         max_batch_tokens: int,
         max_sequences: int,
         meet_deadlines: bool = True,
         speculator: Speculator | None = None,
     ) -> None:
-        """`new_plan` predicts steps; with `meet_deadlines` they bound the prefill chunks.
+        """`new_plan` predicts steps, told whether prompts are in them; with `meet_deadlines` they
+        bound the prefill chunks.
         `speculator` drafts tokens for sequences that decode."""
         self.cache = cache
         self.kept = KeptPrompts(cache, max_sequences)
@@ -111,7 +112,7 @@ class Scheduler:
         drafts = self.drafts.wants(len(rows))
         if prefills or drafts:
             decodes = list(rows) if drafts else []
-            budget = self._budget(rows, now_ns)
+            budget = self._budget(rows, now_ns, self._new_plan(prefills))
             if prefills:
                 self._plan_prefills(rows, copies, budget)
             drafting = self.drafts.plan(rows, decodes, budget, self.faults)
@@ -181,8 +182,7 @@ class Scheduler:
             elif count := self._make_room(sequence, 1, rows):
                 rows[sequence] = count
 
-    def _budget(self, decodes: Rows, now_ns: int) -> StepBudget:
-        plan = self._new_plan()
+    def _budget(self, decodes: Rows, now_ns: int, plan: StepPlan) -> StepBudget:
         for sequence in decodes:
             plan.add(1, sequence.num_computed, 1)
         limit_ns = UNLIMITED
