@@ -62,7 +62,7 @@ class Admission:
     def urgency(self, request: Request, now_ns: int) -> Urgency:
         """Of `request`, if it comes now: its priority, and when its first token is due."""
         wanted_ns = self._times.ttft_ns(request.objectives, len(request.prompt))
-        return request.priority, now_ns + wanted_ns
+        return request.priority, request.came_ns(now_ns) + wanted_ns
 
     def check_load(self, request: Request, load: Load, rows_before: int, now_ns: int) -> None:
         """Raise OverloadedError where the objectives of `request` are out of reach.
@@ -82,6 +82,7 @@ class Admission:
         urgency = self.urgency(request, now_ns)
         view = fair_view(load, request.tenant, urgency, rows)
         expected_ns = first_token_ns(view, urgency, rows, times, rows_before)
+        expected_ns += now_ns - request.came_ns(now_ns)
         patience = self._first_token_patience(request, load, now_ns)
         latest_ns = max(patience * objective_ns, STRETCH * times.prefill_ns(rows))
         if expected_ns > latest_ns:
@@ -107,7 +108,7 @@ class Admission:
             _refuse("a token would come every", step_ns, wanted_ns, latest_ns)
 
     def samples(self, request: Request, now_ns: int) -> list[Sequence]:
-        """The sequences of `request`, which arrives now, capped to the room that there is."""
+        """The sequences of `request`, which is added now, capped to the room that there is."""
         params, objectives = request.params, request.objectives
         wanted = len(request.prompt) + (params.max_tokens or self._max_context)
         own_stops = frozenset(params.stop_token_ids)
@@ -116,7 +117,7 @@ class Admission:
             request,
             arrival=self._arrivals,
             seed=self._draw_seed() if params.seed is None else params.seed,
-            due_ns=now_ns + self._times.ttft_ns(objectives, len(request.prompt)),
+            due_ns=self.urgency(request, now_ns)[1],
             tbt_ns=self._times.tbt_ns(objectives),
             length_limit=min(wanted, self._pool_context),
             stop_ids=own_stops if params.ignore_eos else own_stops | self._eos_ids,

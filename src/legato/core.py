@@ -249,6 +249,8 @@ class Request:
             leaves it to the engine. Never changes its output.
         compute: decides how many samples are drawn (`params.n` is 1 then); the events are those
             of the winner, all at once when it is decided. None draws `params.n`.
+        arrived_ns: when it came, on the engine's clock, from which its deadlines count; None is
+            when it is added, between two steps.
     """
 
     id: str
@@ -261,6 +263,11 @@ class Request:
     constraint: Constraint | None = None
     draft_tokens: int | None = None
     compute: Compute | None = None
+    arrived_ns: int | None = None
+
+    def came_ns(self, now_ns: int) -> int:
+        """When it came, which was not after now."""
+        return now_ns if self.arrived_ns is None else min(self.arrived_ns, now_ns)
 
 
 @dataclass(frozen=True, slots=True)

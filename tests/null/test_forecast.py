@@ -133,6 +133,21 @@ def test_a_request_whose_first_token_is_out_of_reach_is_refused_with_the_time_to
     engine.check_load(make_request("x", 100), engine.load())
 
 
+def test_the_time_before_a_request_is_added_counts_for_its_deadlines():
+    engine = simulated(ttft_ms=1000, patience=1, prefix_cache=False)
+    for number in range(4):
+        engine.add(make_request(f"r{number}", 100))
+    engine._clock.advance(3_000_000_000)
+    late = replace(make_request("late", 100), arrived_ns=2_500_000_000)
+    assert engine.urgency(late) == (0, 3_500_000_000)
+    engine.check_load(late, engine.load())
+    engine.add(late)
+    assert engine._scheduler.waiting[-1].due_ns == 3_500_000_000
+    with pytest.raises(OverloadedError):
+        engine.check_load(replace(late, id="x", arrived_ns=1_900_000_000), engine.load())
+    assert engine.urgency(replace(late, arrived_ns=9_000_000_000)) == (0, 4_000_000_000)
+
+
 def test_impatience_can_be_turned_off():
     engine = simulated(ttft_ms=1000, patience=0)
     for number in range(40):

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from legato.server.responses import ChatCompletion, ChatCompletionChunk
@@ -35,6 +37,12 @@ def test_the_template_renders_the_turns_and_developer_means_system(client, sourc
     assert client.post(PATH, chat_body).status == 200
     prompt = bytes(source.requests[0].prompt).decode()
     assert prompt == "system: Be brief.\nuser: ab\nassistant: c\nuser: d\nassistant:"
+
+
+def test_the_engine_is_told_when_a_call_came(client, source, chat_body):
+    before = time.monotonic_ns()
+    client.post(PATH, chat_body)
+    assert before <= source.requests[0].arrived_ns <= time.monotonic_ns()
 
 
 def test_a_stream_gives_role_then_text_then_finish_then_done(client, chat_body):

@@ -29,7 +29,9 @@ class Asked:
 
     def started(self, service: Service, requests: Iterable[Request], pace_ns: int) -> Generation:
         """The generation of `requests`, on account of the tenant; it runs when it is read."""
-        own = [replace(request, tenant=self.tenant) for request in requests]
+        own = [
+            replace(request, tenant=self.tenant, arrived_ns=self.arrival_ns) for request in requests
+        ]
         return Generation(service, own, self.arrival_ns, pace_ns)
 
 
