@@ -35,10 +35,12 @@ ALLOWED: dict[str, set[str]] = {
     "constraint_masks": {*BASE, "backends", "scheduler"},
     "sampling_slots": {*BASE, "backends", "constraint_masks", "scheduler"},
     "decode_rows": {*BASE, "backends", "kvcache", "sampling_slots", "scheduler"},
+    "verify_rows": {*BASE, "backends", "decode_rows", "kvcache", "sampling_slots", "scheduler"},
     "runner": {
         *BASE,
         "backends",
         "decode_rows",
+        "verify_rows",
         "scheduler",
         "kvcache",
         "program",

@@ -16,6 +16,10 @@ from legato.kvcache.table import BlockTable, TableStore
 from legato.sampling_slots import SlotStates, slot_of
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.sequence import Sequence
+from legato.verify_rows import VerifyRows
+
+SOON = 8
+"""Steps without a draft after which the arrays for drafts are not used any more."""
 
 
 class Runner:
@@ -27,6 +31,8 @@ class Runner:
         self._block_size = block_size
         self._slots = SlotStates(tables.num_slots, vocab)
         self._decodes: DecodeRows | None = None  # of the last step, if it was one of decodes
+        self._verifies: VerifyRows | None = None  # of the last step with drafts
+        self._steps_since = SOON  # steps of decodes since then
 
     def run(self, batch: Batch) -> list[Choices]:
         """Execute `batch` once; what was chosen for each of its sequences, in order."""
@@ -37,19 +43,17 @@ class Runner:
         if decodes is not None and decodes.continues_as(batch):
             decodes.advance()
             return self._run_decodes(decodes, batch)
-        if batch.only_decodes:
+        if batch.only_decodes and not self._verified_lately(batch):
             decodes = DecodeRows(batch.sequences, self._tables, self._block_size, self._slots)
             return self._run_decodes(decodes, batch)
+        if _all_sample(batch):
+            return self._run_verifies(batch)
         takers = [
             s
             for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
             if s.samples_after(rows)
         ]
-        if sum(batch.num_rows) == sum(1 + len(s.draft) for s in takers):  # nobody else has rows
-            step = self._verify_input(takers)
-        else:
-            step = self._step_input(batch, takers)
-        return _choices(batch, takers, self._backend.run(step))
+        return _choices(batch, takers, self._backend.run(self._step_input(batch, takers)))
 
     def logits(self, table: BlockTable, tokens: I32, start: int) -> F32:
         """Logits f32 [n − start, vocab] of `tokens` [n] from position `start` on; `table` holds
@@ -85,30 +89,23 @@ class Runner:
         self._decodes = decodes
         return chosen
 
-    def _verify_input(self, sequences: list[Sequence]) -> StepInput:
-        """The step in which `sequences` decode and verify their drafts, and nothing else."""
-        tokens: list[int] = []
-        positions: list[int] = []
-        starts = [0]
-        for sequence in sequences:
-            tokens.append(sequence.last_token)
-            tokens += sequence.draft
-            end = sequence.num_tokens + len(sequence.draft)
-            positions += range(sequence.num_tokens, end + 1)
-            starts.append(len(tokens))
-        lengths = [sequence.num_tokens + len(sequence.draft) for sequence in sequences]
-        width = -(-max(lengths) // self._block_size)
-        slots = [slot_of(sequence) for sequence in sequences]
-        chosen = np.array(positions, np.int32)
-        return StepInput(
-            token_ids=np.array(tokens, np.int32),
-            positions=chosen - 1,
-            query_starts=np.array(starts, np.int32),
-            kv_lengths=np.array(lengths, np.int32),
-            block_tables=self._tables.entries[:, :, :width].take(slots, axis=1),
-            output_rows=np.arange(len(tokens), dtype=np.int32),
-            sampling=self._slots.sampling_input(sequences, chosen),
+    def _verified_lately(self, batch: Batch) -> bool:
+        """Whether the sequences of `batch`, which has no draft, verified drafts a few steps ago:
+        they may do so again, and the arrays for that serve here too."""
+        self._steps_since += 1
+        verifies = self._verifies
+        return (
+            verifies is not None and self._steps_since <= SOON and verifies.serves(batch.sequences)
         )
+
+    def _run_verifies(self, batch: Batch) -> list[Choices]:
+        verifies = self._verifies
+        if verifies is None or not verifies.serves(batch.sequences):
+            verifies = VerifyRows(batch.sequences, self._tables, self._block_size, self._slots)
+        self._verifies = verifies
+        if any(sequence.draft for sequence in batch.sequences):
+            self._steps_since = 0
+        return _choices(batch, batch.sequences, self._backend.run(verifies.input()))
 
     def _step_input(self, batch: Batch, takers: list[Sequence]) -> StepInput:
         """The step of `batch`, in which `takers` get a token."""
@@ -136,6 +133,14 @@ class Runner:
             return None
         positions = [s.num_tokens + ahead for s in takers for ahead in range(1 + len(s.draft))]
         return self._slots.sampling_input(takers, np.array(positions, np.int32))
+
+
+def _all_sample(batch: Batch) -> bool:
+    """Whether every sequence of `batch` decodes and may verify a draft, and does nothing else."""
+    return all(
+        rows == 1 + len(s.draft) and s.num_computed + 1 == s.num_tokens
+        for s, rows in zip(batch.sequences, batch.num_rows, strict=True)
+    )
 
 
 def _token_ids(batch: Batch) -> I32:

@@ -99,26 +99,26 @@ def test_equal_steps_are_priced_once():
         calls += 1
         return 1 + 0.1 * rows
 
-    prices, budget = RowPrices(), StepBudget(64, None, UNLIMITED)
-    first = prices.least_gain(2, 100, budget, step_ns)
+    prices, budget = RowPrices(), StepBudget(64, lambda: None, UNLIMITED)
+    first = prices.of(2, 100, budget, step_ns)
     before = calls
-    assert prices.least_gain(2, 120, budget, step_ns) == first
+    assert prices.of(2, 120, budget, step_ns).least_gain == first.least_gain
     assert calls == before
-    prices.least_gain(2, 2000, budget, step_ns)
+    prices.of(2, 2000, budget, step_ns)
     assert calls > before
 
 
 def test_prices_follow_a_machine_that_changes():
-    prices, budget = RowPrices(), StepBudget(64, None, UNLIMITED)
-    cheap = prices.least_gain(2, 100, budget, lambda rows: 1 + 0.1 * rows)
-    dear = [prices.least_gain(2, 100, budget, lambda rows: 1 + 0.3 * rows) for _ in range(2000)]
+    prices, budget = RowPrices(), StepBudget(64, lambda: None, UNLIMITED)
+    cheap = prices.of(2, 100, budget, lambda rows: 1 + 0.1 * rows).least_gain
+    dear = [prices.of(2, 100, budget, lambda rows: 1 + 0.3 * rows).least_gain for _ in range(200)]
     assert dear[0] == cheap
     assert dear[-1] > cheap
 
 
 def test_good_guesses_that_cannot_pay_beside_so_many_are_asked_seldom_too(monkeypatch):
     monkeypatch.setattr("legato.speculative.speculator.choose_depths", lambda gains, *_: [0] * 32)
-    monkeypatch.setattr(RowPrices, "least_gain", lambda *_: 0.01)
+    monkeypatch.setattr("legato.speculative.rota.least_gain", lambda *_: 0.01)
     drafter = CountingDrafter(tuple(range(16)))
     engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(drafter))
     finish_all(engine, *(make_request(str(i), start=i, max_tokens=LONG) for i in range(32)))

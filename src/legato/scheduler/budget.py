@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 from legato.scheduler import policy
@@ -43,13 +45,35 @@ class StepBudget:
     that prefill always goes on.
     """
 
-    def __init__(self, rows: int, plan: StepPlan, limit_ns: float) -> None:
-        """`plan` has the decodes already; the whole step is to take at most `limit_ns`."""
+    def __init__(self, rows: int, new_plan: Callable[[], StepPlan], slack_ns: float) -> None:
+        """`new_plan` gives a plan that has the decodes already, the first of which is due in
+        `slack_ns`."""
         self.rows = rows
-        self.plan = plan
-        self.limit_ns = limit_ns
+        self.slack_ns = slack_ns
+        self._new_plan = new_plan
         self._least = policy.LEAST_CHUNK
         self._had_no_row = False
+
+    @cached_property
+    def plan(self) -> StepPlan:
+        """The step so far; made when somebody asks, for that takes time."""
+        return self._new_plan()
+
+    @cached_property
+    def _decode_ns(self) -> float:
+        return self.plan.ns()
+
+    @property
+    def limit_ns(self) -> float:
+        """How long the step may take."""
+        if self.slack_ns == UNLIMITED:
+            return UNLIMITED
+        return policy.step_limit_ns(self.slack_ns / self.plan.spread, self._decode_ns)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether anybody asked for its plan yet."""
+        return "plan" in self.__dict__
 
     @property
     def exhausted(self) -> bool:
@@ -78,6 +102,7 @@ class StepBudget:
 
     def take(self, rows: int, past: int, outputs: int) -> None:
         """A chunk was given."""
+        _ = self._decode_ns  # before it grows
         self.rows -= rows
         self._least = 0
         self.plan.add(rows, past, outputs)

@@ -112,7 +112,7 @@ class Scheduler:
         drafts = self.drafts.wants(len(rows))
         if prefills or drafts:
             decodes = list(rows) if drafts else []
-            budget = self._budget(rows, now_ns, self._new_plan(prefills))
+            budget = self._budget(rows, now_ns, prefills)
             if prefills:
                 self._plan_prefills(rows, copies, budget)
             drafting = self.drafts.plan(rows, decodes, budget, self.faults)
@@ -182,14 +182,19 @@ class Scheduler:
             elif count := self._make_room(sequence, 1, rows):
                 rows[sequence] = count
 
-    def _budget(self, decodes: Rows, now_ns: int, plan: StepPlan) -> StepBudget:
-        for sequence in decodes:
-            plan.add(1, sequence.num_computed, 1)
-        limit_ns = UNLIMITED
-        if decodes and self._meet_deadlines:
-            slack_ns = min(sequence.due_ns for sequence in decodes) - now_ns
-            limit_ns = policy.step_limit_ns(slack_ns / plan.spread, plan.ns())
-        return StepBudget(self._max_batch_tokens - len(decodes), plan, limit_ns)
+    def _budget(self, decodes: Rows, now_ns: int, has_prompts: bool) -> StepBudget:
+        members = list(decodes)
+
+        def new_plan() -> StepPlan:
+            plan = self._new_plan(has_prompts)
+            for sequence in members:
+                plan.add(1, sequence.num_computed, 1)
+            return plan
+
+        slack_ns = UNLIMITED
+        if members and self._meet_deadlines:
+            slack_ns = min(sequence.due_ns for sequence in members) - now_ns
+        return StepBudget(self._max_batch_tokens - len(members), new_plan, slack_ns)
 
     def _plan_prefills(self, rows: Rows, copies: Copies, budget: StepBudget) -> None:
         """Give chunks to running and waiting sequences in their order."""

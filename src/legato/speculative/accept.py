@@ -7,7 +7,7 @@ exactly where it equals that token: no rejection step, and nothing changes but t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, count
 from operator import mul
 
 DECAY = 0.95
@@ -41,22 +41,21 @@ class Acceptance:
         """Classes and places beyond those of `priors` take the last of them."""
         self._right = [[PRIOR_TRIALS * rate for rate in places] for places in priors]
         self._trials = [[PRIOR_TRIALS] * len(places) for places in priors]
+        self._rates = [list(places) for places in priors]
 
     @property
     def rates(self) -> list[list[float]]:
         """The rates now."""
-        pairs = zip(self._right, self._trials, strict=True)
-        return [[r / t for r, t in zip(right, tried, strict=True)] for right, tried in pairs]
+        return [list(places) for places in self._rates]
 
     def rate(self, confidence: int, place: int) -> float:
         """Probability that the token at `place` of a draft is right when those before it were."""
-        known = min(confidence, len(self._right) - 1)
-        at = min(place, len(self._right[known]) - 1)
-        return self._right[known][at] / self._trials[known][at]
+        places = self._rates[min(confidence, len(self._rates) - 1)]
+        return places[min(place, len(places) - 1)]
 
-    def gains(self, confidence: int, count: int) -> list[float]:
-        """Expected tokens that the 1st, 2nd … of `count` drafted ones adds; they never rise."""
-        return self.chain_gains([confidence] * count)
+    def gains(self, confidence: int, number: int) -> list[float]:
+        """Expected tokens that the 1st, 2nd … of `number` drafted ones adds; they never rise."""
+        return self.chain_gains([confidence] * number)
 
     def observe(self, confidence: int, drafted: int, accepted: int) -> None:
         """A draft of `drafted` tokens was verified and the first `accepted` of them were right."""
@@ -64,7 +63,7 @@ class Acceptance:
 
     def chain_gains(self, classes: Sequence[int]) -> list[float]:
         """`gains` where each drafted token has a class of its own."""
-        return list(accumulate(map(self.rate, classes, range(len(classes))), mul))
+        return list(accumulate(map(self.rate, classes, count()), mul))
 
     def observe_chain(self, classes: Sequence[int], accepted: int) -> None:
         """`observe` where each drafted token has a class of its own."""
@@ -74,3 +73,4 @@ class Acceptance:
             at = min(place, len(right) - 1)
             right[at] = DECAY * right[at] + (place < accepted)
             trials[at] = DECAY * trials[at] + 1
+            self._rates[known][at] = right[at] / trials[at]

@@ -54,6 +54,8 @@ def choose_depths(
         limit_ns: the time that deadlines leave for the step; a longer one is not chosen.
         max_rows: most drafted rows in all.
     """
+    if len(gains) == 1:
+        return [_choose_depth(gains[0], step_ns, limit_ns, max_rows)]
     depths = [0] * len(gains)
     heap = [(-own[0], i) for i, own in enumerate(gains) if own]
     heapify(heap)
@@ -73,3 +75,20 @@ def choose_depths(
         if tokens / time > best:
             best, best_depths = tokens / time, list(depths)
     return best_depths
+
+
+def _choose_depth(
+    gains: Sequence[float], step_ns: Callable[[int], float], limit_ns: float, max_rows: int
+) -> int:
+    """`choose_depths` of one sequence."""
+    depth, tokens, best = 0, 1.0, 0.0
+    for rows, gain in enumerate(gains[:max_rows], 1):
+        if gain < MIN_GAIN:
+            break
+        best = best or MARGIN / step_ns(0)
+        tokens += gain
+        if (time := step_ns(rows)) > limit_ns:
+            break
+        if tokens / time > best:
+            depth, best = rows, tokens / time
+    return depth

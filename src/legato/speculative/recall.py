@@ -13,14 +13,17 @@ from legato.speculative.accept import PLACES, PRIOR_RATES, Rates
 from legato.speculative.chains import HashChains
 from legato.speculative.copying import match_class
 from legato.speculative.ngram_memory import NGramMemory
-from legato.speculative.ngrams import NUM_CLASSES, ORDER, Follower, NGramTable
+from legato.speculative.ngrams import NUM_CLASSES, ORDER, NGramTable
 from legato.speculative.tenants import PerTenant
 
-LEAST_GAIN = 0.03
+LEAST_GAIN = 0.05
 """A chain ends where its next token is less likely than this to count."""
 
 _COPIED = len(PRIOR_RATES)
 """Classes of copies; those of the table come after them."""
+
+_REMEMBERED = _COPIED + NUM_CLASSES
+"""Where the classes of memory begin."""
 
 
 class RecallDrafter:
@@ -79,10 +82,11 @@ class RecallDraft:
             copy = end + 1 - len(text)
             token = -1 if not length else drafted[copy] if copy >= 0 else text[end + 1]
             sure = match_class(length)
-            known = self._follower(context) if length < ORDER else None
             copied = length > 0
-            if known and (not copied or rates[known.confidence] > rates[sure]):
-                sure, copied, token = known.confidence, token == known.token, known.token
+            if length < ORDER:
+                other, other_sure = self._follower(context)
+                if other >= 0 and (not copied or rates[other_sure] > rates[sure]):
+                    sure, copied, token = other_sure, token == other, other
             if token < 0 or (likely := likely * rates[sure]) < LEAST_GAIN:
                 break
             drafted.append(token)
@@ -105,16 +109,14 @@ class RecallDraft:
         those by their class in memory."""
         return self._classes
 
-    def _follower(self, context: Sequence[int]) -> Follower | None:
-        """The surer one of table and memory; its class is that of the draft."""
+    def _follower(self, context: Sequence[int]) -> tuple[int, int]:
+        """(token, class) of the surer one of table and memory; (−1, −1) where neither knows."""
         found = self._table.follower(context)
-        if found is not None:
-            found = Follower(found.token, _COPIED + found.confidence)
+        best = (-1, -1) if found is None else (found.token, _COPIED + found.confidence)
         recent = None if self._memory is None else self._memory.follower(context)
         if recent is None:
-            return found
-        recent = Follower(recent.token, _COPIED + NUM_CLASSES + recent.confidence)
-        rates = self._rates
-        if found is None or rates[recent.confidence] > rates[found.confidence]:
-            return recent
-        return found
+            return best
+        sure = _REMEMBERED + recent.confidence
+        if found is None or self._rates[sure] > self._rates[best[1]]:
+            return recent.token, sure
+        return best

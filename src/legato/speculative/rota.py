@@ -7,6 +7,7 @@ together every few steps: of many sequences, where a draft seldom pays, more sel
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
@@ -21,7 +22,7 @@ LONGEST_WAIT = 16
 _DEPTH_STEP = 256
 """Cached tokens by which two steps must differ for their rows to be priced anew."""
 
-_REMEMBERED = 1024
+_REMEMBERED = 64
 """Questions after which all prices are asked anew: predictions follow the machine."""
 
 
@@ -42,22 +43,43 @@ class Rota:
         return decodes <= ALWAYS or self._steps % min(decodes, LONGEST_WAIT) == 0
 
 
+@dataclass(slots=True)
+class RowTimes:
+    """What a step takes with drafted rows added, each number asked once.
+
+    Attributes:
+        least_gain: see `depth.least_gain`.
+    """
+
+    step_ns: Callable[[int], float]
+    least_gain: float = field(init=False)
+    _known: dict[int, float] = field(init=False, default_factory=dict)
+
+    def __call__(self, rows: int) -> float:
+        """Predicted nanoseconds with `rows` rows more."""
+        known = self._known.get(rows)
+        if known is None:
+            known = self._known[rows] = self.step_ns(rows)
+        return known
+
+
 class RowPrices:
-    """`depth.least_gain` of steps, remembered: equal steps come many times."""
+    """`RowTimes` of steps, remembered: equal steps come many times."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int], float] = {}
+        self._known: dict[tuple[int, int, int], RowTimes] = {}
         self._asked = 0
 
-    def least_gain(
+    def of(
         self, decodes: int, past: int, budget: StepBudget, step_ns: Callable[[int], float]
-    ) -> float:
-        """For `decodes` sequences with about `past` cached tokens; `step_ns` as there."""
+    ) -> RowTimes:
+        """For `decodes` sequences with about `past` cached tokens; `step_ns` as in `depth`."""
         self._asked += 1
         if self._asked % _REMEMBERED == 0:
             self._known.clear()
         key = (decodes, budget.rows, past // _DEPTH_STEP)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = least_gain(decodes, step_ns, budget.rows)
+            known = self._known[key] = RowTimes(step_ns)
+            known.least_gain = least_gain(decodes, known, budget.rows)
         return known

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from legato.clock import Clock
 from legato.scheduler.batch import NO_DRAFTING, Drafting
 from legato.scheduler.budget import StepBudget
+from legato.scheduler.policy import step_limit_ns
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
 from legato.speculative.accept import Acceptance
@@ -108,17 +109,18 @@ class BatchSpeculator:
         decodes = len(limits)
         past = sum(s.num_computed for s in limits) // max(1, decodes)
 
-        def step_ns(rows: int) -> float:
+        def asked_ns(rows: int) -> float:
             return max(1.0, budget.plan.ns_widened(rows, past) if rows else budget.plan.ns())
 
+        step_ns = self._prices.of(decodes, past, budget, asked_ns)
         if self._depth:
             proposals = self._ask(limits, 0.0)
             depths = _fixed_depths(proposals, budget.rows)
         else:
-            least = self._prices.least_gain(decodes, past, budget, step_ns)
+            least = step_ns.least_gain
             proposals = self._ask(self._asked(limits), least) if least < 1 else []
             gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
-            depths = choose_depths(gains, step_ns, budget.limit_ns, budget.rows)
+            depths = choose_depths(gains, step_ns, _limit_ns(budget, step_ns(0)), budget.rows)
         chosen = [(p, n) for p, n in zip(proposals, depths, strict=False) if n]
         self._rota.promising = {p.sequence for p, _ in chosen}
         if chosen:
@@ -162,6 +164,12 @@ class BatchSpeculator:
 
     def _now_ns(self) -> int:
         return self._clock.now_ns() if self._clock else 0
+
+
+def _limit_ns(budget: StepBudget, decode_ns: float) -> float:
+    """How long the step may take; where nobody asked for its plan yet it has decodes alone, which
+    take `decode_ns`."""
+    return budget.limit_ns if budget.is_priced else step_limit_ns(budget.slack_ns, decode_ns)
 
 
 def _own_depth(sequence: Sequence, most: int) -> int:
