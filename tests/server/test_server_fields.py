@@ -46,7 +46,7 @@ BAD_ON_BOTH = {
     "stop_token_ids": [[258], [-1], [1.5], [True], "1", list(range(100))],
     "seed": [-1, 2**64, "x", 1.5, True],
     "stream": [1, "true", []],
-    "stream_options": [{"include_usage": True}, 5],
+    "stream_options": [{"include_usage": True, "continuous_usage_stats": True}, 5],
     "user": [5, "x" * 257],
     "metadata": ["x", {"a": 1}, {"k" * 65: "v"}, {"k": "v" * 513}],
     "priority": [1.5, True, "1", 2**63, -(2**63)],

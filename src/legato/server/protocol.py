@@ -52,6 +52,9 @@ class StreamOptions(Strict):
     """What a stream carries besides the text."""
 
     include_usage: bool = Field(False, description="A last chunk with the usage.")
+    continuous_usage_stats: bool = Field(
+        False, description="The usage so far on every chunk, as vLLM tells it."
+    )
     include_obfuscation: OnlyFalse = Field(False, description="Padding is never sent.")
 
 
@@ -134,6 +137,11 @@ class GenerationRequest(FormFields, CallRequest):
     def include_usage(self) -> bool:
         """Whether a stream ends with its usage."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def continuous_usage(self) -> bool:
+        """Whether every chunk of a stream tells the usage so far."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
 
 
 class Message(Strict):

@@ -86,8 +86,9 @@ ended, or the first as far as it has come (`finish_reason: "length"`). A text en
 `finish_reason` `stop` (the end of the sequence, a stop string or token), `length` (`max_tokens`
 or the context) or `tool_calls`; on /v1/responses with `status` `completed` or `incomplete`.
 `usage` counts a prompt once, however many samples it has; a stream of chat or completions tells
-it on a last chunk where `stream_options.include_usage` is true, one of /v1/responses on its last
-event. Equal seeds give equal texts where `system_fingerprint` is equal, whatever else runs: it
+it on a last chunk where `stream_options.include_usage` is true (and so far on every chunk where
+`continuous_usage_stats` is), one of /v1/responses on its last event.
+Equal seeds give equal texts where `system_fingerprint` is equal, whatever else runs: it
 stands for version, weights, arithmetic and kind of CPU. Errors are `{"error": {"message", "type",
 "param", "code"}}`, in OpenAI's words where known: {errors}
 

@@ -53,7 +53,7 @@ class Shape(ABC):
         self.has_logprobs = body.wanted_logprobs is not None
         start = json.dumps(identity.to_json())[:-1] + ', "choices": [{"index": '
         self._open = "data: " + start
-        self._usage = ', "usage": null' if body.include_usage else ""
+        self._no_usage = ', "usage": null' if body.include_usage else ""
 
     @abstractmethod
     def document_choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Shape(ABC):
 
     def chunk(self, index: int, rest: str, tail: str = "") -> str:
         """One event: `rest` continues the choice object, `tail` the document."""
-        return f"{self._open}{index}, {rest}}}]{self._usage}{tail}}}\n\n"
+        return f"{self._open}{index}, {rest}}}]{self._usage()}{tail}}}\n\n"
 
     async def document(self, pieces: AsyncIterator[Piece]) -> dict[str, Any]:
         """The whole answer."""
@@ -94,6 +94,12 @@ class Shape(ABC):
     def extension(self) -> dict[str, Any]:
         """The `legato` object."""
         return extension(self.generation, self.body.legato, self.body.metadata)
+
+    def _usage(self) -> str:
+        """What a chunk with text says of the usage."""
+        if not self.body.continuous_usage:
+            return self._no_usage
+        return ', "usage": ' + json.dumps(usage(self.generation))
 
     def _tail(self) -> str:
         """The `legato` object, on the chunk that ends the answer unless a usage chunk follows."""
