@@ -46,7 +46,7 @@ def solve(
     answer: AnswerOption = None,
     max_samples: Annotated[int, typer.Option(help="Most samples.")] = _DEFAULT.max_samples,
     confidence: Annotated[float | None, typer.Option(help="When to stop, 0 to 1.")] = None,
-    window: Annotated[int | None, typer.Option(help="Of early_stopping.")] = None,
+    window: Annotated[int | None, typer.Option(help="Of early_stopping: samples that must agree; 4 if none.")] = None,
     prune_every: Annotated[
         int | None, typer.Option(help="Give up weak samples every so many tokens.")
     ] = None,

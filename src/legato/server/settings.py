@@ -25,16 +25,17 @@ class ServerSettings:
         cors_origins: origins of web pages whose scripts may call, such as https://chat.example.
         tls_certificate: PEM file of a certificate chain; with `tls_key`, HTTPS is spoken.
         tls_key: PEM file of its private key, not encrypted.
-        max_body: largest request body; a larger one is refused with 413.
-        head_timeout: a request's head must have arrived within this time, else 408.
-        body_timeout: a body must have arrived within this time, else 408.
+        max_body: bytes of the largest request body; a larger one is refused with 413.
+        head_timeout: seconds within which a request's head must have arrived, else 408.
+        body_timeout: seconds within which a body must have arrived, else 408.
         max_json_depth: deepest nesting of arrays and objects in a body.
-        stall_after: /health reports 503 when work waits and no step ended for this long.
-        request_timeout: an answer that is not complete by then ends with an error; 0 is never.
-        write_timeout: a reader that takes nothing for this long is cut off.
+        stall_after: /health reports 503 when work waits and no step ended for so many seconds.
+        request_timeout: an answer that is not complete after so many seconds ends with an
+            error; 0 is never.
+        write_timeout: a reader that takes nothing for so many seconds is cut off.
         price_per_hour: of this machine, in any currency; answers then tell what they cost. 0: they
             do not.
-        grace: after SIGTERM, running answers may go on for this long.
+        grace: seconds that running answers may go on after SIGTERM.
         log_calls: write one line per call to standard error; never the text of a prompt.
         log_prompts: add the text of the prompt, its control tokens included, to that line.
         log_format: "text" for people, "json" for machines; a record is one line in both.
