@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.adaptive.settings import ComputeSettings
+from legato.adaptive.settings import ComputeSettings, parse_settings
 from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
 from legato.cli.run import MaxTokensOption, SeedOption
 from legato.config import EngineConfig
@@ -22,39 +22,41 @@ WIDTH = 60
 MAX_TOKENS = 512  # a model that does not end would fill the context with every sample
 _DEFAULT = ComputeSettings(answer="text")
 
-StrategyOption = Annotated[
-    str,
-    typer.Option(
-        help="best_of_n, self_consistency, adaptive_consistency, early_stopping, confidence or "
-        "self_evaluation."
-    ),
-]
-AnswerOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How answers are read: last_number, choice, text, regex:PATTERN or json:PATH."
-    ),
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeOptions:
+    """How much compute the question gets.
+
+    Attributes:
+        strategy: best_of_n, self_consistency, adaptive_consistency, early_stopping, confidence or
+            self_evaluation.
+        answer: how answers are read: last_number, choice, text, regex:PATTERN or json:PATH.
+        max_samples: most samples.
+        confidence: when to stop, 0 to 1.
+        window: of early_stopping: samples that must agree; 4 if none.
+        prune_every: give up weak samples every so many tokens.
+        budget_tokens: most tokens in all samples.
+        budget_ms: most milliseconds.
+        budget_price: most money; needs --price-per-hour.
+    """
+
+    strategy: str = _DEFAULT.strategy.value
+    answer: str | None = None
+    max_samples: int = _DEFAULT.max_samples
+    confidence: float | None = None
+    window: int | None = None
+    prune_every: int | None = None
+    budget_tokens: int | None = None
+    budget_ms: float | None = None
+    budget_price: float | None = None
 
 
 @expand_dataclasses
 def solve(
     question: Annotated[str, typer.Argument(help="The question; '-' reads it from stdin.")],
     config: EngineConfig,
+    compute: ComputeOptions,
     model: ModelOption = DEFAULT,
-    strategy: StrategyOption = _DEFAULT.strategy.value,
-    answer: AnswerOption = None,
-    max_samples: Annotated[int, typer.Option(help="Most samples.")] = _DEFAULT.max_samples,
-    confidence: Annotated[float | None, typer.Option(help="When to stop, 0 to 1.")] = None,
-    window: Annotated[int | None, typer.Option(help="Of early_stopping: samples that must agree; 4 if none.")] = None,
-    prune_every: Annotated[
-        int | None, typer.Option(help="Give up weak samples every so many tokens.")
-    ] = None,
-    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens in all samples.")] = None,
-    budget_ms: Annotated[float | None, typer.Option(help="Most milliseconds.")] = None,
-    budget_price: Annotated[
-        float | None, typer.Option(help="Most money; needs --price-per-hour.")
-    ] = None,
     price_per_hour: Annotated[
         float | None, typer.Option(min=0.0, help="What this machine costs.")
     ] = None,
@@ -64,17 +66,7 @@ def solve(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Answer a question with as many samples as it needs."""
-    settings = ComputeSettings(
-        strategy=strategy,  # type: ignore[arg-type]
-        max_samples=max_samples,
-        confidence=confidence,
-        answer=answer,
-        window=window,
-        prune_every=prune_every,
-        budget_tokens=budget_tokens,
-        budget_ms=budget_ms,
-        budget_price=budget_price,
-    )
+    settings = parse_settings(asdict(compute))
     from legato.cli.progress import resolve_with_progress
     from legato.core import SamplingParams
     from legato.llm import LLM

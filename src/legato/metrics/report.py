@@ -72,7 +72,6 @@ def summarize(
     output_tokens = sum(timeline.output_tokens for timeline in done)
     scores = [fluidity(t.gaps_ns(), deadlines(t)) for t in done] if deadlines else []
     fluid = _fluid(scores, requests, fluid_enough) if deadlines and requests else None
-    tpots = [tpot for timeline in done if (tpot := latency.tpot_ns(timeline)) is not None]
     return Report(
         requests=requests,
         failed=requests - len(done),
@@ -83,16 +82,24 @@ def summarize(
         input_tokens_per_s=input_tokens / window_s,
         output_tokens_per_s=output_tokens / window_s,
         seconds_per_token=window_s / output_tokens if output_tokens else None,
-        ttft_s=_seconds([latency.ttft_ns(timeline) for timeline in done]),
-        tbt_s=_seconds([gap for timeline in done for gap in latency.tbt_ns(timeline)]),
-        tpot_s=_seconds(tpots),
-        total_s=_seconds([latency.total_ns(timeline) for timeline in done]),
-        normalized_latency_s=_seconds([latency.normalized_latency_ns(t) for t in done]),
+        **_latencies(done),
         fluidity_index=Distribution.of([score.index for score in scores]),
         on_time_fraction=_on_time(scores),
         fluid_fraction=fluid,
         goodput_per_s=None if fluid is None else fluid * requests / window_s,
     )
+
+
+def _latencies(done: Sequence[Timeline]) -> dict[str, Distribution | None]:
+    """The distributions of `Report` that come from timelines alone."""
+    tpots = [tpot for timeline in done if (tpot := latency.tpot_ns(timeline)) is not None]
+    return {
+        "ttft_s": _seconds([latency.ttft_ns(timeline) for timeline in done]),
+        "tbt_s": _seconds([gap for timeline in done for gap in latency.tbt_ns(timeline)]),
+        "tpot_s": _seconds(tpots),
+        "total_s": _seconds([latency.total_ns(timeline) for timeline in done]),
+        "normalized_latency_s": _seconds([latency.normalized_latency_ns(t) for t in done]),
+    }
 
 
 def _seconds(values_ns: Sequence[float]) -> Distribution | None:

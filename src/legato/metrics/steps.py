@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -79,6 +80,27 @@ class StepSample:
         return amount / (peak * seconds) if peak and seconds else 0.0
 
 
+GAUGES: Mapping[str, tuple[str, Callable[[StepSample], float]]] = {
+    "step_prediction_error": (
+        "Running mean of |predicted/measured-1|.",
+        lambda step: step.error,
+    ),
+    "step_prediction_factor": (
+        "Correction of predicted step times.",
+        lambda step: step.factor,
+    ),
+    "engine_mfu": (
+        "FLOPs of the last step over the machine's peak.",
+        lambda step: step.share_of(step.flops, step.peak_flops),
+    ),
+    "engine_mbu": (
+        "Bytes of the last step over the machine's peak.",
+        lambda step: step.share_of(step.bytes, step.peak_bandwidth),
+    ),
+}
+"""Figures of the last step, read at each scrape."""
+
+
 class StepMetrics:
     """Histograms, counters and gauges of one engine."""
 
@@ -86,14 +108,7 @@ class StepMetrics:
         def histogram(name: str, text: str, buckets: Sequence[float]) -> Tally:
             return Tally(f"legato_{name}", text, buckets, registry)
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"legato_{name}", text, labels, registry=registry)
-
-        def gauge(name: str, text: str, read: Callable[[StepSample], float]) -> None:
-            """A figure of the last step, read at each scrape."""
-            new = Gauge(f"legato_{name}", text, registry=registry)
-            new.set_function(lambda: 0.0 if self._last is None else read(self._last))
-
+        counter = partial(_counter, registry)
         self._step = histogram("engine_step_seconds", "An engine step, seconds.", STEP_BUCKETS)
         self._predicted = histogram(
             "engine_step_predicted_seconds", "What a step should take, seconds.", STEP_BUCKETS
@@ -105,10 +120,47 @@ class StepMetrics:
             "fluidity_index", "Fluidity-index of a finished sample.", FLUIDITY_BUCKETS
         )
         self._rows = counter("engine_rows", "Token rows computed.", "kind")
+        self._decode_rows = self._rows.labels("decode")
         self._deadlines = counter("deadlines", "Token deadlines of finished samples.", "outcome")
         self._preemptions = counter("preemptions", "Sequences that gave their blocks back.")
         self._prompts = counter("prefix_tokens", "Tokens of prompts that began.", "source")
-        self._drafts = counter(
+        self._drafts = _DraftMetrics(registry)
+        self._flops = counter("engine_flops", "FLOPs computed.")
+        self._bytes = counter("engine_bytes", "Bytes of weights, keys and values moved.")
+        self._last: StepSample | None = None
+        for name, (text, read) in GAUGES.items():
+            gauge = Gauge(f"legato_{name}", text, registry=registry)
+            gauge.set_function(partial(self._of_last, read))
+
+    def observe(self, step: StepSample) -> None:
+        """The engine finished a step."""
+        self._step.observe(step.duration_ns / NS_PER_SECOND)
+        self._predicted.observe(step.predicted_ns / NS_PER_SECOND)
+        self._sequences.observe(step.sequences)
+        self._decode_rows.inc(step.decode_rows)
+        _count(self._rows, draft=step.draft_rows, prompt=step.prompt_rows)
+        _count(self._deadlines, met=step.deadlines_met, missed=step.deadlines_missed)
+        computed = step.prompt_tokens - step.cached_tokens
+        _count(self._prompts, cache=step.cached_tokens, computed=computed)
+        if step.preemptions:
+            self._preemptions.inc(step.preemptions)
+        self._flops.inc(step.flops)
+        self._bytes.inc(step.bytes)
+        self._fluidity.observe_all(step.fluidity)
+        self._last = step
+        if step.drafts is not None:
+            self._drafts.observe(step.drafts)
+
+    def _of_last(self, read: Callable[[StepSample], float]) -> float:
+        return 0.0 if self._last is None else read(self._last)
+
+
+class _DraftMetrics:
+    """What became of drafts, and what they gave."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(_counter, registry)
+        self._tokens = counter(
             "draft_tokens", "Drafted tokens that were verified.", "outcome", "place"
         )
         self._drafter = counter("drafter_seconds", "Time spent looking for drafts, seconds.")
@@ -117,51 +169,9 @@ class StepMetrics:
         )
         for kind in SPECULATION_KINDS:
             self._speculation.labels(kind)
-        self._flops = counter("engine_flops", "FLOPs computed.")
-        self._bytes = counter("engine_bytes", "Bytes of weights, keys and values moved.")
-        self._decode_rows = self._rows.labels("decode")
-        self._last: StepSample | None = None
-        gauge(
-            "step_prediction_error",
-            "Running mean of |predicted/measured-1|.",
-            lambda step: step.error,
-        )
-        gauge(
-            "step_prediction_factor",
-            "Correction of predicted step times.",
-            lambda step: step.factor,
-        )
-        gauge(
-            "engine_mfu",
-            "FLOPs of the last step over the machine's peak.",
-            lambda step: step.share_of(step.flops, step.peak_flops),
-        )
-        gauge(
-            "engine_mbu",
-            "Bytes of the last step over the machine's peak.",
-            lambda step: step.share_of(step.bytes, step.peak_bandwidth),
-        )
 
-    def observe(self, step: StepSample) -> None:
-        """The engine finished a step."""
-        self._step.observe(step.duration_ns / NS_PER_SECOND)
-        self._predicted.observe(step.predicted_ns / NS_PER_SECOND)
-        self._sequences.observe(step.sequences)
-        self._decode_rows.inc(step.decode_rows)
-        self._count(self._rows, draft=step.draft_rows, prompt=step.prompt_rows)
-        self._count(self._deadlines, met=step.deadlines_met, missed=step.deadlines_missed)
-        computed = step.prompt_tokens - step.cached_tokens
-        self._count(self._prompts, cache=step.cached_tokens, computed=computed)
-        if step.preemptions:
-            self._preemptions.inc(step.preemptions)
-        self._flops.inc(step.flops)
-        self._bytes.inc(step.bytes)
-        self._fluidity.observe_all(step.fluidity)
-        self._last = step
-        if step.drafts is not None:
-            self._observe_drafts(step.drafts)
-
-    def _observe_drafts(self, drafts: DraftSample) -> None:
+    def observe(self, drafts: DraftSample) -> None:
+        """Some were verified."""
         self._drafter.inc(drafts.drafter_ns / NS_PER_SECOND)
         times = (
             drafts.taken_ns,
@@ -175,10 +185,14 @@ class StepMetrics:
         for outcome, counts in (("right", drafts.right), ("wrong", drafts.wrong)):
             for place, count in enumerate(counts):
                 if count:
-                    self._drafts.labels(outcome, str(place)).inc(count)
+                    self._tokens.labels(outcome, str(place)).inc(count)
 
-    @staticmethod
-    def _count(counter: Counter, **amounts: int) -> None:
-        for label, amount in amounts.items():
-            if amount:
-                counter.labels(label).inc(amount)
+
+def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"legato_{name}", text, labels, registry=registry)
+
+
+def _count(counter: Counter, **amounts: int) -> None:
+    for label, amount in amounts.items():
+        if amount:
+            counter.labels(label).inc(amount)
