@@ -18,7 +18,7 @@ serve: $(VENV)/.installed ## build and serve the default model until interrupted
 	@$(BIN)/legato serve
 
 test: $(VENV)/.installed-dev ## run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 STEPS ?= 1000000
 soak: $(VENV)/.installed-dev ## a million steps of random schedules with faults; SEED=n replays one

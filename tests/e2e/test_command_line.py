@@ -44,7 +44,7 @@ def test_chat_remembers_the_conversation(smollm2_path: Path) -> None:
 
 def test_inspect_shows_architecture_program_and_cost(smollm2_path: Path) -> None:
     out = legato("inspect", "--depth", "100")
-    for part in ("hidden_size", "layer 0; layers 1..29 are like it", "attention", "kernels"):
+    for part in ("hidden_size", "layer 0; layers 1..28 are like it", "attention", "kernels"):
         assert part in out
 
 
