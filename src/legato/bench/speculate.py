@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
 from legato.core import SamplingParams
-from legato.engine import SpeculationFigures
+from legato.engine import EngineStats, SpeculationFigures
 from legato.errors import LegatoError
 from legato.llm import LLM
 
@@ -115,8 +115,7 @@ def measure_speculation(
     """
     runs: dict[str, list[Run]] = {name: [] for name in engines}
     for number in range(rounds + 1):
-        for name, llm in engines.items():
-            run = _run(llm, workload, batch, max_tokens)
+        for name, run in _passes(engines, workload, batch, max_tokens).items():
             on_run()
             if number:  # the first pass fills the prefix cache
                 runs[name].append(run)
@@ -127,24 +126,56 @@ def measure_speculation(
     return [_result(workload, batch, name, runs[plain], runs[name]) for name in others]
 
 
-def _run(llm: LLM, workload: Workload, batch: int, max_tokens: int) -> Run:
+@dataclass(slots=True)
+class _Pass:
+    """One engine on its way through a workload."""
+
+    llm: LLM
+    before: EngineStats
+    seconds: float = 0.0
+    tokens: int = 0
+    copied: int = 0
+    texts: list[str] = field(default_factory=list)
+
+    def generate(self, conversations: Sequence[Conversation], params: SamplingParams) -> None:
+        """Answer `conversations` together."""
+        prompts = [self.llm.encode_chat(conversation) for conversation in conversations]
+        start = time.perf_counter()
+        results = self.llm.generate(prompts, params)
+        self.seconds += time.perf_counter() - start
+        for prompt, result in zip(prompts, results, strict=True):
+            output = result.outputs[0]
+            self.texts.append(output.text)
+            self.tokens += len(output.token_ids)
+            self.copied += copied_tokens(prompt, output.token_ids)
+
+    def run(self) -> Run:
+        """What came of it."""
+        after, before = self.llm.stats(), self.before
+        return Run(
+            self.seconds,
+            self.tokens,
+            after.steps - before.steps,
+            after.speculation.since(before.speculation),
+            tuple(self.texts),
+            self.copied / self.tokens,
+            after.draft_steps_ns - before.draft_steps_ns,
+        )
+
+
+def _passes(
+    engines: dict[str, LLM], workload: Workload, batch: int, max_tokens: int
+) -> dict[str, Run]:
+    """All engines through `workload`: they take turns after every `batch` conversations, so that
+    a machine that drifts does so for all."""
     count = max(batch, len(workload.conversations))
     conversations = list(islice(cycle(workload.conversations), count - count % batch or batch))
     params = SamplingParams(temperature=0.0, max_tokens=max_tokens)
-    prompts = [llm.encode_chat(conversation) for conversation in conversations]
-    before, start = llm.stats(), time.perf_counter()
-    outputs = [
-        result.outputs[0]
-        for first in range(0, len(prompts), batch)
-        for result in llm.generate(prompts[first : first + batch], params)
-    ]
-    seconds, after = time.perf_counter() - start, llm.stats()
-    steps, drafts = after.steps - before.steps, after.speculation.since(before.speculation)
-    draft_steps_ns = after.draft_steps_ns - before.draft_steps_ns
-    texts = tuple(output.text for output in outputs)
-    tokens = sum(len(output.token_ids) for output in outputs)
-    repeated = [copied_tokens(p, o.token_ids) for p, o in zip(prompts, outputs, strict=True)]
-    return Run(seconds, tokens, steps, drafts, texts, sum(repeated) / tokens, draft_steps_ns)
+    passes = {name: _Pass(llm, llm.stats()) for name, llm in engines.items()}
+    for first in range(0, len(conversations), batch):
+        for one in passes.values():
+            one.generate(conversations[first : first + batch], params)
+    return {name: one.run() for name, one in passes.items()}
 
 
 def copied_tokens(prompt: Sequence[int], output: Sequence[int]) -> int:
