@@ -87,10 +87,10 @@ def gives_way(running: Sequence, waiting: Sequence) -> bool:
     return waiting.request.priority < running.request.priority
 
 
-def choose_victim(running: List[Sequence], needy: Sequence) -> Sequence | None:
-    """Who gives its blocks back so that `needy` can go on: the last in rank, possibly `needy`
-    itself, of the tenant that holds most; None where nobody else runs. `running` is in order of
-    rank."""
+def choose_victim(running: List[Sequence]) -> Sequence | None:
+    """Who gives its blocks back so that one of `running` can go on, possibly that one itself: the
+    last in rank of the tenant that holds most; None where nobody else runs. `running` is in order
+    of rank."""
     return None if len(running) == 1 else last_of_largest(running)
 
 

@@ -279,7 +279,7 @@ class Scheduler:
                 return count
             if self.kept.give_up():
                 continue
-            victim = policy.choose_victim(self.running, sequence)
+            victim = policy.choose_victim(self.running)
             if victim is None:
                 return 0
             rows.pop(victim, None)
