@@ -36,7 +36,7 @@ RULES = [
         ("1" * 100, None),
     ],
 )
-def test_last_number(text, answer):
+def test_the_last_number_is_the_answer(text, answer):
     assert parse_answer_rule("last_number").extract(text) == answer
 
 
@@ -55,7 +55,7 @@ def test_last_number(text, answer):
         ("ABC", None),
     ],
 )
-def test_choice(text, answer):
+def test_the_last_letter_that_is_offered_is_the_answer(text, answer):
     assert parse_answer_rule("choice").extract(text) == answer
 
 
@@ -93,7 +93,7 @@ def test_a_regex_gives_the_first_group_of_the_last_match():
         ('{"a":' * 5000, None),
     ],
 )
-def test_a_json_member(text, answer):
+def test_a_member_of_a_json_text_is_the_answer(text, answer):
     assert parse_answer_rule("json:result.value.1").extract(text) == answer
 
 

@@ -73,7 +73,7 @@ def test_one_bad_moment_does_not_decide() -> None:
     assert [point.overruled for point in capacity.points] == [True] + [False] * 5
 
 
-def test_no_rate_will_do() -> None:
+def test_where_no_rate_is_kept_there_is_no_capacity() -> None:
     capacity = find_capacity(Search(), SHARE, lambda rate, rule: Point(rate, 0, 10, 1.0))
     assert capacity.rate is None
     assert capacity.refuted is not None

@@ -30,7 +30,7 @@ def test_cuts_anywhere_change_nothing(newline: str, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
-def test_byte_by_byte(newline: bytes) -> None:
+def test_events_are_the_same_byte_by_byte(newline: bytes) -> None:
     data = STREAM.encode().replace(b"\n", newline)
     assert split(data, list(range(len(data)))) == EVENTS
 

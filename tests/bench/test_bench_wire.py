@@ -37,7 +37,7 @@ def test_cuts_anywhere_change_nothing(data: bytes, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("data", [CHUNKED, COUNTED])
-def test_byte_by_byte(data: bytes) -> None:
+def test_a_response_is_the_same_byte_by_byte(data: bytes) -> None:
     parser, body = parse(data, list(range(len(data))))
     assert (body, parser.ended) == (BODY, True)
 

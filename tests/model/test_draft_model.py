@@ -113,7 +113,7 @@ def test_another_model_changes_no_bit(family, backend, draft):
 
 @pytest.mark.parametrize("family", FULL)
 @pytest.mark.parametrize("blocks", [14, 90])
-def test_with_preemption_and_cached_prefixes(family, backend, blocks):
+def test_preemption_and_cached_prefixes_change_no_bit(family, backend, blocks):
     blocks *= {"llama": 1, "gemma3": 3}[family]
     config = {"backend": backend, "num_kv_blocks": blocks, "max_batch_tokens": 40}
     engine = drafting_engine(family, **config)

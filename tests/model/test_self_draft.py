@@ -88,7 +88,7 @@ def test_leaving_layers_and_tokens_out_changes_no_bit(family, backend, head):
 
 
 @pytest.mark.parametrize("family", LAYERS)
-def test_with_preemption_and_cached_prefixes(family, backend):
+def test_preemption_and_cached_prefixes_change_no_bit(family, backend):
     blocks = {"llama": 14, "mistral": 14, "gemma3": 60}[family]
     config = {"backend": backend, "num_kv_blocks": blocks, "max_batch_tokens": 40}
     engine = drafting_engine(family, (0,), **config)

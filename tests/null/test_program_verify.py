@@ -60,18 +60,18 @@ def test_the_failing_op_is_named_by_index_kind_and_name(program):
     )
 
 
-def test_an_unknown_kind(program):
+def test_an_unknown_kind_is_named(program):
     assert_fails(changed(program, "layers.0.gate", kind="conv"), "conv", "unknown kind")
 
 
-def test_use_before_definition(program):
+def test_a_use_before_its_definition_is_named(program):
     ops = list(program.ops)
     i = index_of(program, "layers.0.up")
     ops[i], ops[i + 1] = ops[i + 1], ops[i]
     assert_fails(replace(program, ops=tuple(ops)), "layers.0.activated", "before it is defined")
 
 
-def test_double_definition(program):
+def test_a_second_definition_is_named(program):
     op = replace(program.ops[index_of(program, "layers.0.up")], name="again")
     i = index_of(program, "layers.0.up") + 1
     assert_fails(
@@ -79,11 +79,11 @@ def test_double_definition(program):
     )
 
 
-def test_two_ops_of_one_name(program):
+def test_two_ops_of_one_name_are_refused(program):
     assert_fails(changed(program, "layers.0.up", name="layers.0.gate"), "another op has this name")
 
 
-def test_wrong_numbers_of_operands_weights_and_outputs(program):
+def test_wrong_numbers_of_operands_weights_and_outputs_are_counted(program):
     assert_fails(changed(program, "layers.0.attention_residual", inputs=("embed",)), "1 inputs")
     assert_fails(changed(program, "layers.0.up", weights=()), "0 weights", "weight")
     assert_fails(changed(program, "layers.0.up", outputs=()), "0 outputs, expected 1")
@@ -94,7 +94,7 @@ def test_an_op_without_a_result_cannot_have_an_output(program):
     assert_fails(changed(spare, "layers.0.kv_append", outputs=("kv",)), "layers.0.kv_append")
 
 
-def test_missing_and_unknown_parameters(program):
+def test_missing_and_unknown_parameters_are_named(program):
     assert_fails(changed(program, "layers.0.q_rope", params=()), "parameters none", "rope, heads")
     assert_fails(with_param(program, "layers.0.up", "speed", 3), "parameters speed", "none")
 
@@ -117,15 +117,15 @@ def test_missing_and_unknown_parameters(program):
         ("layers.0.activated", "activation", "relu"),
     ],
 )
-def test_parameters_that_make_no_sense(program, op, param, value):
+def test_an_op_whose_parameter_makes_no_sense_is_named(program, op, param, value):
     assert_fails(with_param(program, op, param, value), op)
 
 
-def test_an_unknown_weight(program):
+def test_an_unknown_weight_is_named(program):
     assert_fails(changed(program, "layers.0.up", weights=("w",)), "unknown weight 'w'")
 
 
-def test_operands_that_do_not_fit(program):
+def test_operands_that_do_not_fit_are_refused_with_their_sizes(program):
     assert_fails(changed(program, "layers.0.up", inputs=("layers.0.gate",)), "width 96", "[96, 64]")
     assert_fails(changed(program, "layers.0.up", weights=("layers.0.q.weight",)), "declared")
     wrong = ("embed", "layers.0.k")
@@ -151,7 +151,7 @@ def test_sample_must_be_last_and_alone(program):
     assert_fails(replace(program, ops=(*program.ops, second)), "the last op")
 
 
-def test_a_program_without_ops(program):
+def test_a_program_without_ops_is_refused(program):
     assert_fails(replace(program, ops=()), "sample")
 
 

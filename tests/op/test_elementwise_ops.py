@@ -67,7 +67,7 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("function", [silu, gelu_tanh])
 @pytest.mark.parametrize("width", [16, 100])
-def test_gated_activation(op_rows, function, width):
+def test_a_gated_activation_is_its_definition(op_rows, function, width):
     gate, up = table(width, 0), table(width, 1)
     params = {"activation": function.__name__}
     actual = op_rows(one_op_program(OpKind.GATED_ACTIVATION, [gate, up], params=params), ROWS)
@@ -83,7 +83,7 @@ def test_gated_activation_far_from_zero(op_rows, activation):
 
 
 @pytest.mark.parametrize("width", [16, 100])
-def test_add(op_rows, width):
+def test_add_adds_row_by_row(op_rows, width):
     a, b = table(width, 0), table(width, 1)
     np.testing.assert_array_equal(
         op_rows(one_op_program(OpKind.ADD, [a, b]), ROWS), a[:ROWS] + b[:ROWS]

@@ -28,7 +28,7 @@ def stream_text(events, index=0):
         ([[97], [98, 99]], [(97,), (98, 99)]),
     ],
 )
-def test_every_form_of_prompt(client, source, prompt, expected):
+def test_every_form_of_prompt_is_read(client, source, prompt, expected):
     answer = client.post(PATH, body(prompt=prompt))
     assert answer.status == 200
     Completion.model_validate(answer.json())

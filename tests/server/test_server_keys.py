@@ -116,7 +116,7 @@ def test_tokens_per_minute_are_paid_off_before_the_next_request(path):
     )
 
 
-def test_calls_at_the_same_time(path):
+def test_one_call_too_many_at_the_same_time_is_refused(path):
     server = Limited(path, concurrent=1)
 
     async def scenario():

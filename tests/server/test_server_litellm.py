@@ -19,19 +19,19 @@ def options(live):
     return {"model": "openai/tiny", "api_base": f"{live.url}/v1", "api_key": "none"}
 
 
-def test_chat(options):
+def test_a_chat_is_answered_with_usage(options):
     answer = litellm.completion(messages=MESSAGES, temperature=0.5, **options)
     assert answer.choices[0].message.content == "Hello, world"
     assert answer.usage.completion_tokens == 13
 
 
-def test_streamed_chat(options):
+def test_the_chunks_of_a_chat_are_its_answer(options):
     chunks = litellm.completion(messages=MESSAGES, stream=True, **options)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert text == "Hello, world"
 
 
-def test_embeddings(options):
+def test_each_text_has_its_embedding(options):
     answer = litellm.embedding(input=["a", "b"], encoding_format="float", **options)
     assert len(answer.data) == 2
 

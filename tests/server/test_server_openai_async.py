@@ -103,7 +103,7 @@ def test_a_model_is_parsed_whole_and_from_a_stream(run):
         assert answer.usage.completion_tokens > 0
 
 
-def test_embeddings_at_once(run):
+def test_embeddings_at_once_are_all_answered(run):
     async def scenario(api):
         calls = [api.embeddings.create(model="tiny", input=f"text {i}") for i in range(8)]
         return await asyncio.gather(*calls)

@@ -20,7 +20,7 @@ def ask(api, **fields):
     )
 
 
-def test_chat(api):
+def test_a_chat_is_answered_with_usage_and_timing(api):
     answer = ask(api, n=2, seed=7, temperature=0.5, user="someone")
     assert [choice.message.content for choice in answer.choices] == ["Hello, world"] * 2
     assert answer.usage.prompt_tokens_details.cached_tokens == 0
@@ -28,25 +28,25 @@ def test_chat(api):
     assert answer._request_id
 
 
-def test_streamed_chat(api):
+def test_the_chunks_of_a_chat_are_its_answer_and_end_with_usage(api):
     chunks = list(ask(api, stream=True, stream_options={"include_usage": True}))
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert text == "Hello, world"
     assert chunks[-1].usage.completion_tokens == 13
 
 
-def test_logprobs(api):
+def test_log_probabilities_come_with_the_alternatives_asked_for(api):
     answer = ask(api, logprobs=True, top_logprobs=3, max_completion_tokens=2)
     content = answer.choices[0].logprobs.content
     assert [entry.token for entry in content] == ["H", "e"]
     assert len(content[0].top_logprobs) == 3
 
 
-def test_stop(api):
+def test_a_stop_string_ends_the_answer(api):
     assert ask(api, stop=["wor"]).choices[0].message.content == "Hello, "
 
 
-def test_completions(api):
+def test_completions_of_several_prompts_and_their_stream_are_read(api):
     answer = api.completions.create(model="tiny", prompt=["a", "b"], logprobs=1, max_tokens=3)
     assert [choice.text for choice in answer.choices] == ["Hel", "Hel"]
     assert answer.choices[0].logprobs.tokens == ["H", "e", "l"]
@@ -54,32 +54,32 @@ def test_completions(api):
     assert "".join(chunk.choices[0].text for chunk in streamed) == "Hel"
 
 
-def test_responses(api):
+def test_an_answer_of_responses_can_be_given_back_as_input(api):
     answer = api.responses.create(model="tiny", input="hi", instructions="Be brief.", store=False)
     assert answer.output_text == "Hello, world"
     again = [*answer.output, {"role": "user", "content": "more"}]
     assert api.responses.create(model="tiny", input=again).usage.output_tokens == 13
 
 
-def test_streamed_responses(api):
+def test_the_events_of_responses_are_its_final_text(api):
     with api.responses.stream(model="tiny", input="hi") as stream:
         text = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
         assert text == stream.get_final_response().output_text == "Hello, world"
 
 
-def test_embeddings(api):
+def test_embeddings_are_equal_in_base64_and_as_numbers(api):
     answer = api.embeddings.create(model="tiny", input=["a", "b"])  # asks for base64 itself
     assert len(answer.data) == 2
     plain = api.embeddings.create(model="tiny", input="a", encoding_format="float")
     assert answer.data[0].embedding == pytest.approx(plain.data[0].embedding)
 
 
-def test_models(api):
+def test_the_model_is_listed_and_found(api):
     assert [model.id for model in api.models.list()] == ["tiny"]
     assert api.models.retrieve("tiny").id == "tiny"
 
 
-def test_extensions(api, source):
+def test_fields_beyond_openais_reach_the_engine(api, source):
     ask(api, extra_body={"top_k": 5, "min_p": 0.1, "cache_salt": "a"})
     assert source.requests[0].params.top_k == 5
 
