@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from fake_backend import make_request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from legato.scheduler.budget import UNLIMITED, StepBudget
+from legato.scheduler.sequence import make_samples
 from legato.speculative.automaton import ROOT, SuffixAutomaton
 from legato.speculative.copying import copied, match_class
 from legato.speculative.draft import Drafter
 from legato.speculative.lookup import LookupDrafter
 from legato.speculative.ngrams import NGramTable
 from legato.speculative.recall import RecallDrafter
+from legato.speculative.speculator import BatchSpeculator
 from legato.speculative.suffix import SuffixDrafter
 from legato.speculative.tenants import MAX_TENANTS
 
@@ -174,3 +178,64 @@ def test_longer_matches_are_in_higher_classes() -> None:
     assert classes == sorted(classes)
     assert classes[0] == 0
     assert classes[39] == 5
+
+
+SAMPLES = {
+    "arrival": 0,
+    "seed": 7,
+    "due_ns": 0,
+    "tbt_ns": 1,
+    "length_limit": 4096,
+    "stop_ids": frozenset(),
+}
+
+
+class FlatPlan:
+    """Ten rows more cost as much as a step without drafts."""
+
+    spread = 1.0
+
+    def ns(self) -> float:
+        return 1e6
+
+    def ns_widened(self, rows: int, past: int) -> float:
+        return 1e6 + 1e5 * rows
+
+
+class Certain:
+    """Drafts that are nearly always right."""
+
+    name = "certain"
+    priors = ((0.99,) * 4,)
+    confidences = (0,) * 16
+
+    def open(self, tenant: str) -> Certain:
+        return self
+
+    def extend(self, tokens: list[int]) -> None: ...
+
+    def propose(self, count: int) -> list[int]:
+        return [1] * count
+
+    def finish(self, output: list[int]) -> None: ...
+
+
+def drafted(count: int, *, beside_prompt: bool = False) -> int:
+    """Tokens that are drafted for `count` sequences that decode."""
+    requests = [make_request(str(i), start=i) for i in range(count)]
+    sequences = [s for r in requests for s in make_samples(r, **SAMPLES)]
+    budget = StepBudget(64, FlatPlan, UNLIMITED)
+    budget.plan.add = lambda *_: None
+    if beside_prompt:
+        budget.take(16, 0, 0)
+    found = BatchSpeculator(Certain()).propose(dict.fromkeys(sequences, 16), budget)
+    return sum(map(len, found.values()))
+
+
+def test_beside_prompt_rows_nothing_is_drafted():
+    assert drafted(1) > 5
+    assert drafted(1, beside_prompt=True) == 0
+
+
+def test_drafts_of_several_sequences_lengthen_the_step_by_half_at_most():
+    assert drafted(2) == 5

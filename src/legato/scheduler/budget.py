@@ -43,6 +43,11 @@ class StepBudget:
 
     The first chunk of a step gets at least `policy.LEAST_CHUNK` rows, whatever time is left, so
     that prefill always goes on.
+
+    Attributes:
+        rows: left of the step.
+        slack_ns: until the first stream is due.
+        has_prompts: whether a chunk was given.
     """
 
     def __init__(self, rows: int, new_plan: Callable[[], StepPlan], slack_ns: float) -> None:
@@ -50,6 +55,7 @@ class StepBudget:
         `slack_ns`."""
         self.rows = rows
         self.slack_ns = slack_ns
+        self.has_prompts = False
         self._new_plan = new_plan
         self._least = policy.LEAST_CHUNK
         self._had_no_row = False
@@ -69,11 +75,6 @@ class StepBudget:
         if self.slack_ns == UNLIMITED:
             return UNLIMITED
         return policy.step_limit_ns(self.slack_ns / self.plan.spread, self._decode_ns)
-
-    @property
-    def is_priced(self) -> bool:
-        """Whether anybody asked for its plan yet."""
-        return "plan" in self.__dict__
 
     @property
     def exhausted(self) -> bool:
@@ -104,5 +105,6 @@ class StepBudget:
         """A chunk was given."""
         _ = self._decode_ns  # before it grows
         self.rows -= rows
+        self.has_prompts = True
         self._least = 0
         self.plan.add(rows, past, outputs)

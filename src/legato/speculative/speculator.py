@@ -20,6 +20,10 @@ from legato.speculative.rota import Rota, RowPrices
 MAX_DEPTH = 16
 """Most tokens that are drafted for one sequence where the depth is chosen by prediction."""
 
+LONGEST_STEP = 1.5
+"""Of several sequences the drafts of some may make a step this many times as long: the others get
+their next token no sooner for it."""
+
 
 @dataclass(slots=True)
 class _State:
@@ -106,6 +110,8 @@ class BatchSpeculator:
     def _propose(
         self, limits: dict[Sequence, int], budget: StepBudget
     ) -> dict[Sequence, List[int]]:
+        if budget.has_prompts and not self._depth:
+            return {}  # beside prompt rows no row is free, and the step is long as it is
         decodes = len(limits)
         past = sum(s.num_computed for s in limits) // max(1, decodes)
 
@@ -120,7 +126,8 @@ class BatchSpeculator:
             least = step_ns.least_gain
             proposals = self._ask(self._asked(limits), least) if least < 1 else []
             gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
-            depths = choose_depths(gains, step_ns, _limit_ns(budget, step_ns(0)), budget.rows)
+            limit_ns = _limit_ns(budget, step_ns(0), decodes)
+            depths = choose_depths(gains, step_ns, limit_ns, budget.rows)
         chosen = [(p, n) for p, n in zip(proposals, depths, strict=False) if n]
         self._rota.promising = {p.sequence for p, _ in chosen}
         if chosen:
@@ -166,10 +173,10 @@ class BatchSpeculator:
         return self._clock.now_ns() if self._clock else 0
 
 
-def _limit_ns(budget: StepBudget, decode_ns: float) -> float:
-    """How long the step may take; where nobody asked for its plan yet it has decodes alone, which
-    take `decode_ns`."""
-    return budget.limit_ns if budget.is_priced else step_limit_ns(budget.slack_ns, decode_ns)
+def _limit_ns(budget: StepBudget, decode_ns: float, decodes: int) -> float:
+    """How long the step of `decodes` sequences may take, which takes `decode_ns` without drafts."""
+    limit_ns = step_limit_ns(budget.slack_ns, decode_ns)
+    return limit_ns if decodes == 1 else min(limit_ns, LONGEST_STEP * decode_ns)
 
 
 def _own_depth(sequence: Sequence, most: int) -> int:
