@@ -110,7 +110,8 @@ class StepTimes:
         self._compares = self._compares or step.verifies
         if self._compares:
             rest = self._verifying if step.verifies else self._plain
-            rest.observe(self.correction.overall.corrected_ns(step.raw_ns), measured_ns)
+            corrected_ns = self.correction.corrected_ns(step.has_prompts, step.raw_ns)
+            rest.observe(corrected_ns, measured_ns)
         if step.has_prompts:
             self._spread.observe(step.predicted_ns, measured_ns)
         self.correction.observe(step.has_prompts, step.raw_ns, measured_ns)

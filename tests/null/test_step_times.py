@@ -109,6 +109,24 @@ def test_steps_that_verify_drafts_are_learnt_apart_within_bounds(program, slowne
     assert plan.ns_widened(0, 100) / plan.ns() == pytest.approx(factor, rel=0.02)
 
 
+@pytest.mark.parametrize("prompts", [0.85, 1.15])
+def test_what_is_learnt_of_drafts_leaves_out_what_is_learnt_of_prompts(program, prompts):
+    times = StepTimes(program, DEFAULT_PROFILE, EngineConfig())
+    prompt = Batch(make_samples_of(make_request(length=101)), [50])
+    decode = Batch(make_samples_of(make_request(length=101)), [1])
+    drafts = Batch(make_samples_of(make_request(length=101)), [3])
+    decode.sequences[0].num_computed = drafts.sequences[0].num_computed = 100
+    drafts.sequences[0].draft = (4, 5)
+    for _ in range(300):
+        for batch, slowness in ((prompt, prompts), (decode, 1.0), (drafts, 1.0)):
+            step = times.price(batch)
+            times.observe(step, round(step.raw_ns * slowness))
+    plan = times.plan(has_prompts=False)
+    plan.add(1, 100, 1)
+    alone_ns = StepCost(program, DEFAULT_PROFILE).predict_ns(StepShape(((1, 100),), 1))
+    assert plan.ns_widened(0, 100) == pytest.approx(alone_ns, rel=0.02)
+
+
 def test_objectives_are_the_requests_own_else_the_engines_else_what_the_machine_can(program):
     def times(**config: object) -> StepTimes:
         return StepTimes(program, DEFAULT_PROFILE, EngineConfig(**config))

@@ -15,7 +15,7 @@ from legato.speculative.accept import Acceptance
 from legato.speculative.account import DraftAccount
 from legato.speculative.depth import choose_depths
 from legato.speculative.draft import Draft, Drafter
-from legato.speculative.rota import Rota, RowPrices
+from legato.speculative.rota import Rota, RowPrices, RowTimes
 
 MAX_DEPTH = 16
 """Most tokens that are drafted for one sequence where the depth is chosen by prediction."""
@@ -118,11 +118,12 @@ class BatchSpeculator:
         def asked_ns(rows: int) -> float:
             return max(1.0, budget.plan.ns_widened(rows, past) if rows else budget.plan.ns())
 
-        step_ns = self._prices.of(decodes, past, budget, asked_ns)
         if self._depth:
+            step_ns = RowTimes(asked_ns)
             proposals = self._ask(limits, 0.0)
             depths = _fixed_depths(proposals, budget.rows)
         else:
+            step_ns = self._prices.of(decodes, past, budget, asked_ns)
             least = step_ns.least_gain
             proposals = self._ask(self._asked(limits), least) if least < 1 else []
             gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
