@@ -297,8 +297,8 @@ class TokenEvent:
             event. The shares of a step add up to the step.
         drafted, accepted: tokens that speculation guessed for this sample, and those of them that
             were right; set on its last event.
-        outcome: of a request with `compute`, on its last event; `machine_ns` is then of all
-            samples.
+        outcome: of a request with `compute`, on its last event; `machine_ns`, `drafted` and
+            `accepted` are then of all samples.
     """
 
     request_id: str

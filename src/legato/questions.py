@@ -39,6 +39,7 @@ class _Question:
         events: of each sample, as far as it counts.
         probes: what was asked, by the index of its sequence.
         ended_ns: machine time of all sequences that have ended.
+        drafted, accepted: tokens that speculation guessed for them, and those that were right.
     """
 
     request: Request
@@ -49,6 +50,14 @@ class _Question:
     probes: dict[int, Probe] = field(default_factory=dict)
     num_probes: int = 0
     ended_ns: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+    def count(self, ended: TokenEvent | Sequence) -> None:
+        """Add up what a sequence took that has ended."""
+        self.ended_ns += ended.machine_ns
+        self.drafted += ended.drafted
+        self.accepted += ended.accepted
 
 
 class Questions:
@@ -130,7 +139,7 @@ class Questions:
     ) -> TokenEvent:
         """End all that runs of an undecided request; its one and last event."""
         question = self._open.pop(request_id)
-        machine_ns = self._close(question)
+        self._close(question)
         return TokenEvent(
             request_id=request_id,
             index=0,
@@ -138,7 +147,9 @@ class Questions:
             time_ns=now_ns,
             finish_reason=reason,
             error=error,
-            machine_ns=machine_ns,
+            machine_ns=question.ended_ns,
+            drafted=question.drafted,
+            accepted=question.accepted,
         )
 
     def _advance(
@@ -149,8 +160,8 @@ class Questions:
         while True:
             turn = question.controller.turn(now_ns, self._machine_ns(question))
             if turn.outcome is not None:
-                machine_ns = self._close(question)
-                events = _winner_events(question, turn.outcome, machine_ns, now_ns)
+                self._close(question)
+                events = _winner_events(question, turn.outcome, now_ns)
                 del self._open[question.request.id]
                 return events
             self._carry_out(question, turn, now_ns)
@@ -170,7 +181,7 @@ class Questions:
 
     def _take_one(self, question: _Question, event: TokenEvent) -> None:
         if event.finish_reason is not None:
-            question.ended_ns += event.machine_ns
+            question.count(event)
         probe = question.probes.pop(event.index, None)
         if probe is not None:
             logprobs = event.logprobs
@@ -198,24 +209,23 @@ class Questions:
     def _stop(self, question: _Question, sequence: Sequence, now_ns: int) -> None:
         """End a sample that the controller gave up, and tell it what it took."""
         self._take_out(sequence)
-        question.ended_ns += sequence.machine_ns
+        question.count(sequence)
         question.controller.take(end_event(sequence, now_ns, FinishReason.CANCELLED))
 
     def _machine_ns(self, question: _Question) -> int:
         running = sum(s.machine_ns for s in self._live.of(question.request.id))
         return question.ended_ns + running
 
-    def _close(self, question: _Question) -> int:
-        """End all that runs of it and release its prompt; its machine time."""
-        machine_ns = self._machine_ns(question)
+    def _close(self, question: _Question) -> None:
+        """End all that runs of it and release its prompt."""
         for sequence in self._live.of(question.request.id):
+            question.count(sequence)
             self._take_out(sequence)
         try:
             self._scheduler.kept.release(question.request.id)
         except Exception:
             _log.exception("the prompt of request %s could not be freed", question.request.id)
             self._scheduler.drop([])
-        return machine_ns
 
 
 def _by_request(events: list[TokenEvent], ids: Set[str]) -> dict[str, list[TokenEvent]]:
@@ -239,9 +249,7 @@ def _limit(question: _Question, turn: Turn) -> int:
     return min(question.length_limit, len(question.request.prompt) + turn.max_tokens)
 
 
-def _winner_events(
-    question: _Question, outcome: Outcome, machine_ns: int, now_ns: int
-) -> list[TokenEvent]:
+def _winner_events(question: _Question, outcome: Outcome, now_ns: int) -> list[TokenEvent]:
     """The events of the winner, as those of the only sample of its request.
 
     One that was stopped short of its end (a budget is spent, a stop string came) ends with LENGTH.
@@ -259,5 +267,7 @@ def _winner_events(
     events[0].started_ns = first.started_ns
     last = events[-1]
     last.finish_reason = last.finish_reason or FinishReason.LENGTH
-    last.machine_ns, last.outcome = machine_ns, replace(outcome, machine_ns=machine_ns)
+    last.drafted, last.accepted = question.drafted, question.accepted
+    last.machine_ns = question.ended_ns
+    last.outcome = replace(outcome, machine_ns=question.ended_ns)
     return events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from questions import (
     Digits,
     assert_decided,
@@ -20,6 +21,7 @@ from legato.adaptive.early_stopping import EarlyStopping
 from legato.adaptive.self_consistency import SelfConsistency
 from legato.core import FinishReason
 from null.fake_backend import fail_at, finish_all, make_engine, make_request, tokens_of
+from null.test_draft_model_engine import drafting_engine
 
 
 def test_cancelling_a_question_frees_everything():
@@ -49,6 +51,27 @@ def test_a_failing_step_ends_a_question_with_one_error():
         assert len(errors) <= 1
         assert sum(e.finish_reason is not None for e in outputs["q", 0]) == 1
         assert engine.stats().used_blocks == 0
+
+
+@pytest.mark.parametrize("strategy", [SelfConsistency(4), EarlyStopping(12, 2)])
+def test_an_answer_tells_the_drafts_of_all_its_samples(strategy):
+    engine, _, _ = drafting_engine(depth=3)
+    outputs = finish_all(engine, question(compute=voting(strategy), ignore_eos=True))
+    end, figures = outputs["q", 0][-1], engine.stats().speculation
+    assert outcome_of(outputs).drawn > 1
+    assert (end.drafted, end.accepted) == (figures.drafted, figures.accepted)
+    assert end.accepted > 0
+
+
+def test_a_question_that_is_cancelled_tells_its_drafts():
+    engine, _, _ = drafting_engine(depth=3)
+    engine.add(question(compute=voting(SelfConsistency(4)), ignore_eos=True))
+    for _ in range(4):
+        engine.step()
+    engine.cancel("q")
+    (end,), figures = engine.step(), engine.stats().speculation
+    assert (end.drafted, end.accepted) == (figures.drafted, figures.accepted)
+    assert end.drafted > 0
 
 
 def test_a_controller_that_fails_ends_its_request_alone():

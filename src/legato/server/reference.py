@@ -77,7 +77,8 @@ one choice of the answer. Samples share the prompt's KV blocks; they are stopped
 which the strategy decides. They count in the order of their indices, and sample i is a function
 of (seed, i): the winner does not depend on load, unless a time or a price is in the budget (or
 tokens, beside `prune_every`). In a stream the winner's text comes when it is decided. `n`,
-several prompts and `max_tokens: 0` do not go with it. `usage` counts the tokens of all samples.
+several prompts and `max_tokens: 0` do not go with it. `usage`, `speculation` and `cost` count all
+samples.
 The answer's `legato.compute` holds the winner's `answer`, the `votes` of the samples that counted
 (`samples_counted`), the strategy's `confidence`, which sample is the `winner`, how many samples
 were begun (`samples_used`), given up (`samples_pruned`) and not needed (`samples_saved`), all
