@@ -5,6 +5,7 @@ without one, and a copy of the target is always right, on every backend here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,24 @@ def test_a_real_model_drafts_for_itself(smollm2_path, temperature):
     (plain, _), (drafted, stats) = results
     assert drafted == plain
     assert stats.speculation.accepted == stats.speculation.drafted > 50
+
+
+@pytest.mark.real_model
+def test_stop_strings_end_a_text_that_is_drafted_where_they_end_any(smollm2_path):
+    prompt, params = "Once upon a time", SamplingParams(temperature=0.0, max_tokens=32)
+    results = []
+    for speculate in ("off", f"draft={smollm2_path},k=4"):
+        with LLM(smollm2_path, speculate=speculate, num_kv_blocks=64, max_context=512) as llm:
+            whole = llm.generate(prompt, params)[0].outputs[0].text
+            stops = [whole[start : start + 3] for start in range(10, 40, 3)]
+            stopped = llm.generate(
+                [prompt] * len(stops), [replace(params, stop=(stop,)) for stop in stops]
+            )
+            results.append([result.outputs[0] for result in stopped])
+    plain, drafted = results
+    assert [output.text for output in plain] == [whole[: whole.index(stop)] for stop in stops]
+    for name in ("text", "token_ids", "finish_reason"):
+        assert [getattr(o, name) for o in drafted] == [getattr(o, name) for o in plain]
 
 
 @pytest.mark.real_model
