@@ -72,7 +72,7 @@ struct Ready {
   Range rows;
 };
 
-// At most a tile of rows, by and for one thread.
+// At most kTallRows rows, by and for one thread.
 Ready prepare_own(const StepContext& c, int thread, const Input& input, Range rows) {
   const Matrix in = rows_of(c.buffer(input.buffer), rows);
   Prepared prepared = c.memory.own(thread, in.rows, in.width);
@@ -102,11 +102,22 @@ Ready handed_over(const StepContext& c, Range rows, int64_t columns) {
   return {{c.memory.handover() + quantised_bytes(rows.first, columns), {}}, rows};
 }
 
-// Where there are many rows, a thread takes a tile through the whole stage: what it prepares and
-// reads again and again stays in its cache, while the weights pass by once a tile.
-bool by_tiles(int64_t rows, const Worker& worker) {
+// Where there are many rows, a thread takes a stretch of them through the whole stage: what it
+// prepares and reads again and again stays in its cache, while the weights pass by once a stretch.
+bool by_stretches(int64_t rows, const Worker& worker) {
   return divide_up(rows, kTileRows) >= kChunksPerThread * worker.threads();
 }
+
+// The rows of a step in stretches of whole tiles, as long as leaves every thread two.
+struct Stretches {
+  int64_t rows, length;
+  Stretches(int64_t all, const Worker& worker) : rows(all) {
+    const int64_t tiles = divide_up(all, kTileRows) / (2 * worker.threads());
+    length = std::clamp(tiles * kTileRows, kTileRows, kTallRows);
+  }
+  int64_t count() const { return divide_up(rows, length); }
+  Range at(int64_t index) const { return {index * length, std::min(rows, (index + 1) * length)}; }
+};
 
 LinearCall linear_call(const StepContext& c, const Projection& part, const Ready& input) {
   const Matrix out = rows_of(c.buffer(part.out), input.rows);
@@ -147,7 +158,7 @@ struct PartPanels {
   }
 };
 
-// A piece of a GatedLinear: rows of one tile, columns of one strip.
+// A piece of a GatedLinear: at most kTallRows rows, columns of one strip.
 struct Piece {
   Range rows, columns;
   int64_t width() const { return columns.last - columns.first; }
@@ -186,12 +197,13 @@ void gated_piece(const StepContext& c, const GatedLinear& op, const Ready& input
   }
 }
 
-// All panels of a Linear, a tile of rows at a time.
-void linear_tiles(const StepContext& c, Worker& worker, const Linear& op,
+// All panels of a Linear, a stretch of rows at a time.
+void linear_stretches(const StepContext& c, Worker& worker, const Linear& op,
                   const PartPanels& panels, const Input& input) {
   const int64_t rows = c.buffer(op.parts.front().out).rows;
-  worker.share(divide_up(rows, kTileRows), [&](int64_t tile) {
-    const Range range = tile_rows(rows, tile);
+  const Stretches stretches(rows, worker);
+  worker.share(stretches.count(), [&](int64_t index) {
+    const Range range = stretches.at(index);
     const Ready ready = op.input == kNone ? handed_over(c, range, input.columns)
                                           : prepare_own(c, worker.index(), input, range);
     panels.visit({0, panels.total()}, [&](const Projection& part, Range all) {
@@ -200,11 +212,12 @@ void linear_tiles(const StepContext& c, Worker& worker, const Linear& op,
   });
 }
 
-// All columns of a GatedLinear, a tile of rows at a time.
-void gated_tiles(const StepContext& c, Worker& worker, const GatedLinear& op, const Input& input) {
+// All columns of a GatedLinear, a stretch of rows at a time.
+void gated_stretches(const StepContext& c, Worker& worker, const GatedLinear& op, const Input& input) {
   const int64_t rows = c.buffer(op.input).rows, columns = c.packed[op.gate].rows;
-  worker.share(divide_up(rows, kTileRows), [&](int64_t tile) {
-    const Ready ready = prepare_own(c, worker.index(), input, tile_rows(rows, tile));
+  const Stretches stretches(rows, worker);
+  worker.share(stretches.count(), [&](int64_t index) {
+    const Ready ready = prepare_own(c, worker.index(), input, stretches.at(index));
     for (int64_t first = 0; first < columns; first += StepMemory::kTileColumns) {
       const Range strip{first, std::min(columns, first + StepMemory::kTileColumns)};
       gated_piece(c, op, ready, worker.index(), {ready.rows, strip});
@@ -225,7 +238,7 @@ void linear_stage(const StepContext& c, Worker& worker, const Linear& op) {
   Needs needs;
   for (const Projection& part : op.parts) needs.add(c.packed[part.weight].format);
   const Input source{op.input, op.norm, c.packed[op.parts.front().weight].columns, needs};
-  if (by_tiles(rows, worker)) return linear_tiles(c, worker, op, panels, source);
+  if (by_stretches(rows, worker)) return linear_stretches(c, worker, op, panels, source);
   const int64_t total = panels.total();
   const int64_t items = std::min(total, kChunksPerThread * worker.threads());
   const Range mine = cut(total, items, worker.first_item(items));
@@ -249,7 +262,7 @@ void gated_linear_stage(const StepContext& c, Worker& worker, const GatedLinear&
   needs.add(gate.format);
   needs.add(up.format);
   const Input source{op.input, op.norm, in.width, needs};
-  if (by_tiles(in.rows, worker)) return gated_tiles(c, worker, op, source);
+  if (by_stretches(in.rows, worker)) return gated_stretches(c, worker, op, source);
   const int64_t blocks = gate.rows / kQuantBlock;
   const int64_t strips = divide_up(gate.rows, StepMemory::kTileColumns);
   const int64_t items = std::min(blocks, std::max(strips, kChunksPerThread * worker.threads()));
@@ -262,8 +275,9 @@ void gated_linear_stage(const StepContext& c, Worker& worker, const GatedLinear&
   worker.share(items, [&](int64_t item) {
     const auto [first, last] = cut(blocks, items, item);
     const Range columns{first * kQuantBlock, last * kQuantBlock};
-    for (int64_t tile = 0; tile < divide_up(in.rows, kTileRows); ++tile) {
-      gated_piece(c, op, input, worker.index(), {tile_rows(in.rows, tile), columns});
+    for (int64_t row = 0; row < in.rows; row += kTallRows) {
+      const Range rows{row, std::min(in.rows, row + kTallRows)};
+      gated_piece(c, op, input, worker.index(), {rows, columns});
     }
   });
 }

@@ -34,7 +34,7 @@ class StepMemory {
   // Rows that every thread prepares for itself alone. Two threads would fight for the lines that
   // the rows of a tile share, and a barrier costs more than what one of them saves.
   static constexpr int64_t kPrivateRows = kTileRows;
-  // Columns of a GatedLinear that a thread computes, for a tile of rows, before it passes them on.
+  // Columns of a GatedLinear that a thread computes, for kTallRows rows, before it passes them on.
   static constexpr int64_t kTileColumns = 192;
 
   StepMemory(const Plan& plan, int threads, Widths widths) noexcept;
@@ -51,9 +51,9 @@ class StepMemory {
 
   Matrix buffer(int32_t index, const Step& step) const;
   Prepared shared(int64_t rows, int64_t columns) const;
-  Prepared own(int thread, int64_t rows, int64_t columns) const;
+  Prepared own(int thread, int64_t rows, int64_t columns) const;  // at most kTallRows rows
   uint8_t* handover() const { return at(handover_); }
-  float* tile(int thread, int which) const;  // [kTileRows, kTileColumns]; which: 0 or 1
+  float* tile(int thread, int which) const;  // [kTallRows, kTileColumns]; which: 0 or 1
   Matrix cosines(int32_t rope) const;        // [tokens, pairs]
   Matrix sines(int32_t rope) const;
   uint8_t* sampling(int thread) const { return at(threads_[thread].sampling); }

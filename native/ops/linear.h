@@ -13,6 +13,7 @@ namespace legato {
 constexpr int64_t kPanelRows = 16;     // output rows of one panel
 constexpr int64_t kQuantBlock = 32;    // columns that share an activation scale
 constexpr int64_t kTileRows = 16;      // activation rows that lie together (activations.h)
+constexpr int64_t kTallRows = 64;      // activation rows that share the loading of weights
 
 // A weight in panel order (panel.h). `data` is 64-byte aligned and stays owned by the caller.
 struct PackedWeight {

@@ -13,7 +13,7 @@ struct Avx2 : PlainQuantise {
     __m256 a, b;
   };
   static constexpr int kRows = 4;
-  static constexpr bool kWholeTile = true;
+  static constexpr bool kTileInRegisters = false;
 
   static F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static F broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -207,11 +207,11 @@ struct Avx2 : PlainQuantise {
     return sum;
   }
 
-  // Eight rows of the panel, whose lines stay in registers, against R rows of activations.
-  template <Format Kind, Digits D, int R, int Half>
+  // Eight rows of the panel, whose lines stay in registers, against rows of activations.
+  template <Format Kind, Digits D, int Half>
   static inline __attribute__((always_inline)) void add_half(const Block<Kind>& block,
                                                              const ActivationTile& tile,
-                                                             int64_t entry, F* sum) {
+                                                             int64_t entry, int64_t rows, F* sum) {
     const auto part = [](auto& both) -> auto& {
       if constexpr (Half == 0) return both.a;
       else return both.b;
@@ -220,7 +220,7 @@ struct Avx2 : PlainQuantise {
     for (int g = 0; g < kGroups; ++g) weights[g] = block.line[Half][g];
     const __m256 block_scale = part(block.scale);
 #pragma GCC unroll 1
-    for (int r = 0; r < R; ++r) {
+    for (int64_t r = 0; r < rows; ++r) {
       const ActivationBlock& a = tile.blocks[entry + r];
       const int8_t* high = tile.high + (entry + r) * kQuantBlock;
       __m256i dot;
@@ -237,12 +237,19 @@ struct Avx2 : PlainQuantise {
       part(sum[r]) = value;
     }
   }
+  template <Format Kind, Digits D>
+  static inline __attribute__((always_inline)) void add_rows(const Block<Kind>& block,
+                                                             const ActivationTile& tile,
+                                                             int64_t entry, F* sum) {
+    add_half<Kind, D, 0>(block, tile, entry, tile.rows, sum);
+    add_half<Kind, D, 1>(block, tile, entry, tile.rows, sum);
+  }
   template <Format Kind, Digits D, int R>
   static inline __attribute__((always_inline)) void add_block(const Block<Kind>& block,
                                                               const ActivationTile& tile,
                                                               int64_t entry, F* sum) {
-    add_half<Kind, D, R, 0>(block, tile, entry, sum);
-    add_half<Kind, D, R, 1>(block, tile, entry, sum);
+    add_half<Kind, D, 0>(block, tile, entry, R, sum);
+    add_half<Kind, D, 1>(block, tile, entry, R, sum);
   }
 
   template <Format Kind>

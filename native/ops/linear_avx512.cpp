@@ -12,7 +12,7 @@ struct Avx512 : Avx512Quantise {
   using F = __m512;
   using I = __m512i;
   static constexpr int kRows = 8;
-  static constexpr bool kWholeTile = true;
+  static constexpr bool kTileInRegisters = true;
 
   static F zero() { return _mm512_setzero_ps(); }
   static F broadcast(float x) { return _mm512_set1_ps(x); }
@@ -189,6 +189,97 @@ struct Avx512 : Avx512Quantise {
       return _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
     }
   }
+  static I word_at(const int8_t* four) {
+    int32_t word;
+    std::memcpy(&word, four, 4);
+    return _mm512_set1_epi32(word);
+  }
+  // A block of 4-bit weights as crossed sums (activations.h) read it: the even and the odd groups of
+  // the pairs, shifted, and what the sums have too much that depends on them alone.
+  template <Format Kind>
+  struct Crossed {
+    Block<Kind> block;
+    I even[kCrossedPairs], odd[kCrossedPairs];
+    I excess;
+    const uint8_t* spike_lines;  // 2^kSpikeBits times the weights
+  };
+  template <Format Kind, Digits D>
+    requires(layout_of(Kind).bits == 4 && D != Digits::High)
+  static inline __attribute__((always_inline)) Crossed<Kind> load_tall(const BlockAddress& at,
+                                                                       Decoded<Kind>& decoded) {
+    Crossed<Kind> crossed;
+    crossed.block = load_block<Kind, Digits::None>(at, decoded);
+    const I* line = crossed.block.line;
+    crossed.excess = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int i = 0; i < kCrossedPairs; ++i) {
+      crossed.even[i] = _mm512_add_epi8(line[2 * i], _mm512_set1_epi8(kCrossedUp));
+      crossed.odd[i] = _mm512_sub_epi8(line[2 * i + 1], _mm512_set1_epi8(kCrossedDown));
+      crossed.excess = _mm512_dpbusd_epi32(crossed.excess, crossed.even[i], crossed.odd[i]);
+    }
+    crossed.spike_lines = decoded.line[0];
+    if constexpr (D == Digits::Spike) {
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) {
+        _mm512_store_si512(decoded.line[g], _mm512_slli_epi16(line[g], kSpikeBits));
+      }
+    }
+    return crossed;
+  }
+  // Some rows in step, so that their chains of sums overlap.
+  template <Format Kind, Digits D, int R>
+  static inline __attribute__((always_inline)) void add_crossed(const Crossed<Kind>& crossed,
+                                                                const ActivationBlock* x, F* sum) {
+    const Block<Kind>& block = crossed.block;
+    I dot[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      dot[r] = _mm512_sub_epi32(_mm512_set1_epi32(x[r].crossed), crossed.excess);
+      if constexpr (layout_of(Kind).zero != 0) {
+        dot[r] = _mm512_add_epi32(dot[r], start_at<Kind>(x[r].minus));
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kCrossedPairs; ++i) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const I even = _mm512_add_epi8(crossed.even[i], word_at(x[r].q + 8 * i + 4));
+        const I odd = _mm512_add_epi8(crossed.odd[i], word_at(x[r].q + 8 * i));
+        dot[r] = _mm512_dpbusd_epi32(dot[r], even, odd);
+      }
+    }
+#pragma GCC unroll 8
+    for (int g = 2 * kCrossedPairs; g < kGroups; ++g) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) dot[r] = dot4(dot[r], block.line[g], x[r].q + 4 * g);
+    }
+    if constexpr (D == Digits::Spike) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        dot[r] = dot4(dot[r], line_at(crossed.spike_lines + x[r].group * kLineBytes), x[r].spike);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const F scale = mul(block.scale, broadcast(x[r].scale));
+      F total = fma(_mm512_cvtepi32_ps(dot[r]), scale, sum[r]);
+      if constexpr (layout_of(Kind).has_min) total = fma(block.min, broadcast(x[r].sum), total);
+      sum[r] = total;
+    }
+  }
+  template <Format Kind, Digits D>
+  static inline __attribute__((always_inline)) void add_rows(const Crossed<Kind>& crossed,
+                                                             const ActivationTile& tile,
+                                                             int64_t entry, F* sum) {
+    constexpr int together = 2;
+    const ActivationBlock* x = tile.blocks + entry;
+    int64_t r = 0;
+    for (; r + together <= tile.rows; r += together) {
+      add_crossed<Kind, D, together>(crossed, x + r, sum + r);
+    }
+    for (; r < tile.rows; ++r) add_crossed<Kind, D, 1>(crossed, x + r, sum + r);
+  }
+
   template <Format Kind>
   static F load_floats(const uint8_t* weights) {
     if constexpr (Kind == Format::F32) {

@@ -14,7 +14,7 @@ struct Portable : PlainQuantise {
     int32_t lane[16];
   };
   static constexpr int kRows = 4;
-  static constexpr bool kWholeTile = false;
+  static constexpr bool kTileInRegisters = false;
 
   template <class Lane>
   static F floats(Lane lane) {

@@ -35,22 +35,27 @@ struct Avx512Quantise {
     const auto columns = static_cast<uint32_t>(uint64_t{15} << 4 * group);
     const I first_spike = upper<kSpikeBits>(first, columns);
     const I second_spike = upper<kSpikeBits>(second, columns >> 16);
-    write_bytes(out.q, lower<kSpikeBits>(first, first_spike),
-                lower<kSpikeBits>(second, second_spike));
+    const __m256i digits = bytes_of(lower<kSpikeBits>(first, first_spike),
+                                    lower<kSpikeBits>(second, second_spike));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q), digits);
     const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_or_si512(first_spike, second_spike));
     const __m128 four = _mm_permutevar_ps(_mm_castsi128_ps(bytes), _mm_cvtsi32_si128(group & 3));
     const int32_t spike = _mm_cvtsi128_si32(_mm_castps_si128(four));
     std::memcpy(out.spike, &spike, 4);
     out.group = group & (kGroups - 1);
+    out.crossed = crossed(digits);
     write_sums(first, second, how.scale, out);
   }
   static void write_high(const float* x, BlockScale how, ActivationBlock& out, int8_t* high) {
     const I first = round(x, how.factor), second = round(x + 16, how.factor);
     const I first_high = upper<kHighBits>(first, ~0u), second_high = upper<kHighBits>(second, ~0u);
-    write_bytes(high, first_high, second_high);
-    write_bytes(out.q, lower<kHighBits>(first, first_high), lower<kHighBits>(second, second_high));
+    const __m256i digits =
+        bytes_of(lower<kHighBits>(first, first_high), lower<kHighBits>(second, second_high));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), bytes_of(first_high, second_high));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q), digits);
     std::memset(out.spike, 0, 4);
     out.group = 0;
+    out.crossed = 0;
     write_sums(first, second, how.scale, out);
   }
 
@@ -79,9 +84,22 @@ struct Avx512Quantise {
   static I lower(I q, I upper) {
     return _mm512_sub_epi32(q, _mm512_slli_epi32(upper, Bits));
   }
-  static void write_bytes(int8_t* out, I first, I second) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(first));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16), _mm512_cvtepi32_epi8(second));
+  static __m256i bytes_of(I first, I second) {
+    return _mm256_set_m128i(_mm512_cvtepi32_epi8(second), _mm512_cvtepi32_epi8(first));
+  }
+  // What crossed sums of 32 digits have too much.
+  static int32_t crossed(__m256i q) {
+    const __m256i up = _mm256_add_epi8(q, _mm256_set1_epi8(kCrossedUp));
+    const __m256i down = _mm256_sub_epi8(q, _mm256_set1_epi8(kCrossedDown));
+    // Words 1, 3, .. are the products of an odd group with the even one before it.
+    const __m256i products =
+        _mm256_dpbusd_epi32(_mm256_setzero_si256(), up, _mm256_slli_epi64(down, 32));
+    constexpr int pairs = (1 << 2 * kCrossedPairs) - 1;
+    const __m256i chosen = _mm256_maskz_mov_epi32(pairs, products);
+    const __m128i four =
+        _mm_add_epi32(_mm256_castsi256_si128(chosen), _mm256_extracti128_si256(chosen, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_PERM_BADC));
+    return -_mm_extract_epi32(two, 1) - 4 * kCrossedPairs * kCrossedUp * kCrossedDown;
   }
   static void write_sums(I first, I second, float scale, ActivationBlock& out) {
     // Every 128-bit lane holds two partial sums of the first half, then two of the second.
@@ -95,7 +113,6 @@ struct Avx512Quantise {
     out.minus = _mm_cvtsi128_si32(_mm_add_epi32(halves, _mm_shuffle_epi32(halves, 0xB1)));
     out.scale = scale;
     out.sum = -scale * static_cast<float>(out.minus);
-    out.unused = 0;
   }
 };
 

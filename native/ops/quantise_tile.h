@@ -8,7 +8,7 @@
 namespace legato {
 namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
 
-constexpr float kLevels = 127.0f;                 // of q
+constexpr float kLevels = kCrossedUp;             // of q
 constexpr float kSpikeLevels = 127.0f * 16 + 7;   // of q + 16 spike
 constexpr float kHighLevels = 127.0f * 128 + 63;  // of q + 128 high
 constexpr float kSmallest = 1e-30f;  // below it scales and their products are subnormal

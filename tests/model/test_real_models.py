@@ -76,17 +76,22 @@ def smollm2_reference(smollm2_path: Path) -> Iterator[Remembering]:
 
 
 @pytest.mark.parametrize(
-    ("precision", "bound"), [("fast", 5e-3), ("balanced", 1e-3), ("exact", 1e-5)]
+    ("precision", "bound", "agreement"),
+    [("fast", 5e-3, 0.94), ("balanced", 1e-3, 0.98), ("exact", 1e-5, 0.995)],
 )
 def test_native_distributions_are_close_to_fp32_on_prose(
-    smollm2_path: Path, smollm2_reference: Remembering, precision: str, bound: float
+    smollm2_path: Path,
+    smollm2_reference: Remembering,
+    precision: str,
+    bound: float,
+    agreement: float,
 ) -> None:
     with LLM(smollm2_path, precision=precision) as native:
         texts = [native.tokenizer.encode(text) for text in prose_texts()[-2:]]
         fidelity = measure_fidelity(native, smollm2_reference, texts)
     assert fidelity.mean_kl < bound
     assert fidelity.perplexity == pytest.approx(fidelity.reference_perplexity, rel=0.01)
-    assert fidelity.top1_agreement > 0.95
+    assert fidelity.top1_agreement > agreement
 
 
 class Known:
