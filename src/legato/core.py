@@ -295,8 +295,8 @@ class TokenEvent:
         error: a message fit for the caller, with `finish_reason` ERROR.
         machine_ns: machine time that this sample took of all steps up to now; set on its last
             event. The shares of a step add up to the step.
-        drafted, accepted: tokens that speculation guessed for this sample, and those of them that
-            were right; set on its last event.
+        drafted, accepted: tokens that speculation guessed for this sample up to now, and those of
+            them that were right; set on its last event, and where guesses were verified.
         outcome: of a request with `compute`, on its last event; `machine_ns`, `drafted` and
             `accepted` are then of all samples.
     """

@@ -188,8 +188,9 @@ def test_figures_count_places_of_drafts():
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 0.0)
     engine, _ = make_engine(speculator=BatchSpeculator(oracle, 3))
-    finish_all(engine, request)
+    outputs = finish_all(engine, request)
     figures = engine.stats().speculation
+    assert [event.drafted for event in outputs["a", 0]] == [0, 3, 3, 3, 3, 6, 6, 6, 6]
     assert (figures.drafts, figures.drafted, figures.accepted) == (2, 6, 6)
     assert figures.tried[:4] == figures.right[:4] == (2, 2, 2, 0)
 

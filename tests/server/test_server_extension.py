@@ -147,6 +147,26 @@ def test_an_answer_tells_how_many_tokens_were_drafted_for_it(path, stream):
     assert (answer.speculation.drafted, answer.speculation.accepted) == (9, 7)
 
 
+class Guessed(FakeSource):
+    """Two tokens are drafted for each token, and one of them accepted."""
+
+    async def generate(self, request):
+        count = 0
+        async for event in super().generate(request):
+            count += 1
+            event.drafted, event.accepted = 2 * count, count
+            yield event
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_that_a_stop_string_ended_tells_its_drafts(stream):
+    client = AsgiClient(create_app(make_service(Guessed()), ServerSettings()))
+    body = {"prompt": "hi", "stop": "wor", "max_tokens": 50, "stream": stream}
+    answer = Extension.model_validate(last_extension(client.post("/v1/completions", body), stream))
+    count = len("Hello, wor")
+    assert (answer.speculation.drafted, answer.speculation.accepted) == (2 * count, count)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_price_of_a_text_that_a_stop_string_ended_comes_with_its_last_event(stream):
     client, source = priced()

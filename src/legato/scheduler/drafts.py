@@ -87,6 +87,6 @@ def take_choices(
     if draft:
         sequence.drafted += len(draft)
         sequence.accepted += accepted
-        if events[-1].finish_reason is not None:
-            events[-1].drafted, events[-1].accepted = sequence.drafted, sequence.accepted
+        for event in events:
+            event.drafted, event.accepted = sequence.drafted, sequence.accepted
     return events, accepted

@@ -31,12 +31,19 @@ class Piece:
 
 @dataclass(slots=True)
 class Sample:
-    """One choice as it grows. `steps_ns`: when the step of each token ended."""
+    """One choice as it grows.
+
+    Attributes:
+        steps_ns: when the step of each token ended.
+        drafted, accepted: see `TokenEvent`.
+    """
 
     text: SampleText
     timeline: Timeline
     steps_ns: list[int] = field(default_factory=list)
     started: bool = False
+    drafted: int = 0
+    accepted: int = 0
     finish_reason: FinishReason | None = None
 
     @property
@@ -51,9 +58,8 @@ class Generation:
 
     Choice c is sample c mod n of request c div n. What is known afterwards: the timelines, how
     many prompt tokens came from the prefix cache, when the engine began (`started_ns`), the machine
-    time of all samples (`machine_ns`), how many tokens speculation `drafted` for them and how many
-    of these were `accepted`, and what became of a question that decided itself how many there are
-    (`outcome`). Tokens of a choice are delivered at least `pace_ns` apart.
+    time of all samples (`machine_ns`), and what became of a question that decided itself how many
+    there are (`outcome`). Tokens of a choice are delivered at least `pace_ns` apart.
     """
 
     service: Service
@@ -62,8 +68,6 @@ class Generation:
     pace_ns: int = 0
     samples: list[Sample] = field(init=False)
     machine_ns: int = field(init=False, default=0)
-    drafted: int = field(init=False, default=0)
-    accepted: int = field(init=False, default=0)
     _open: int = field(init=False)
     _unpriced: int = field(init=False)
     _cached: list[int] = field(init=False)
@@ -105,6 +109,16 @@ class Generation:
         if self.outcome is not None:
             return self.outcome.tokens
         return sum(timeline.output_tokens for timeline in self.timelines)
+
+    @property
+    def drafted(self) -> int:
+        """Tokens that speculation guessed for it."""
+        return sum(sample.drafted for sample in self.samples)
+
+    @property
+    def accepted(self) -> int:
+        """Those of them that were right."""
+        return sum(sample.accepted for sample in self.samples)
 
     @property
     def timelines(self) -> list[Timeline]:
@@ -159,10 +173,10 @@ class Generation:
     def _take(self, which: int, event: TokenEvent) -> Piece | None:
         choice = which * self.requests[which].params.n + event.index
         sample = self.samples[choice]
+        if event.drafted:
+            sample.drafted, sample.accepted = event.drafted, event.accepted
         if event.finish_reason is not None:
             self.machine_ns += event.machine_ns
-            self.drafted += event.drafted
-            self.accepted += event.accepted
             self.outcome = event.outcome or self.outcome
             self._unpriced -= 1
         if sample.finished:
