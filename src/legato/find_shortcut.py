@@ -101,6 +101,8 @@ class _Trials:
         self._config = config
         self._tokens = tokens
         self.num_layers = len(target.model.arch.layers)
+        self._count = 0
+        self._most = 1 + self.num_layers + CANDIDATES * _most_rounds(self.num_layers)
         self.expected = self.chosen(tuple(range(self.num_layers)))
 
     def chosen(self, layers: tuple[int, ...]) -> I32:
@@ -108,11 +110,19 @@ class _Trials:
         shortcut = Shortcut(layers, self._target.program.vocab_size)
         program, backend = open_shortcut(shortcut, self._target, self._config, share_kv=False)
         with closing(backend):
-            return likeliest_tokens(program, backend, self._tokens)
+            tokens = likeliest_tokens(program, backend, self._tokens)
+        self._count_one()
+        return tokens
 
     def agreement(self, layers: tuple[int, ...]) -> float:
         """Share of positions at which they agree with all layers."""
         return _share(self.chosen(layers) == self.expected)
+
+    def _count_one(self) -> None:
+        """Log every tenth of the way."""
+        before, self._count = self._count, self._count + 1
+        if 10 * self._count // self._most > 10 * before // self._most:
+            _log.info("tried %d of at most %d shortcuts", self._count, self._most)
 
 
 def _path(trials: _Trials) -> Iterator[tuple[tuple[int, ...], I32]]:
@@ -121,7 +131,7 @@ def _path(trials: _Trials) -> Iterator[tuple[tuple[int, ...], I32]]:
     yield kept, trials.expected
     alone = {layer: trials.agreement(_without(kept, layer)) for layer in kept if len(kept) > 1}
     ranked = sorted(alone, key=lambda layer: alone[layer])
-    while len(kept) > max(1, trials.num_layers // 2):
+    for _ in range(_most_rounds(trials.num_layers)):
         tried = [ranked.pop() for _ in range(min(CANDIDATES, len(ranked)))]
         choices = {layer: trials.chosen(_without(kept, layer)) for layer in tried}
         scores = {layer: _share(choices[layer] == trials.expected) for layer in tried}
@@ -131,6 +141,11 @@ def _path(trials: _Trials) -> Iterator[tuple[tuple[int, ...], I32]]:
         yield kept, choices[best]
         if scores[best] < LEAST_AGREEMENT:
             return
+
+
+def _most_rounds(num_layers: int) -> int:
+    """Layers that are left out at most: half of them."""
+    return num_layers - max(1, num_layers // 2)
 
 
 def _share(flags: np.ndarray) -> float:

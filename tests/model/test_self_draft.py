@@ -117,6 +117,16 @@ def test_a_shortcut_is_found_that_agrees_as_it_says(backend):
     assert engine.stats().speculation.drafted > 0
 
 
+def test_the_search_for_a_shortcut_tells_how_far_it_is(caplog):
+    caplog.set_level("INFO", "legato.find_shortcut")
+    config = EngineConfig(**{**COMMON, "backend": "reference"})
+    find_shortcut(make_target("gemma3", config), config, DEFAULT_PROFILE)
+    told = [record.args for record in caplog.records if record.message.startswith("tried")]
+    assert 1 < len(told) <= 10
+    assert told == sorted(set(told))
+    assert {most for _, most in told} == {1 + 6 + 3 * 3}
+
+
 def test_the_gain_is_that_of_the_best_depth():
     assert predicted_gain(1.0, 0.0, lambda k: 10.0) == pytest.approx(9.0)
     assert predicted_gain(0.0, 5.0, lambda k: 10.0) == pytest.approx(10 / 15)
