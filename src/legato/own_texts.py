@@ -56,7 +56,7 @@ def _answered(llm: LLM, questions: list[str], before: int) -> list[Text]:
     prompts = [llm.encode_chat(_said(question)) for question in questions]
     results = llm.generate(prompts, params)
     return [
-        (*prompt[-before:], *result.outputs[0].token_ids)
+        (*prompt[max(0, len(prompt) - before) :], *result.outputs[0].token_ids)
         for prompt, result in zip(prompts, results, strict=True)
     ]
 

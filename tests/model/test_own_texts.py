@@ -33,6 +33,11 @@ def test_texts_are_answers_and_the_same_each_time(llm, texts):
     assert shares[-1] == 1.0
 
 
+def test_answers_can_stand_alone(llm, texts):
+    alone = write_texts(llm, 100, together=3, before=0)
+    assert alone == [text[ORDER:] for text in texts[: len(alone)]]
+
+
 def test_what_was_counted_in_them_is_mostly_how_they_go_on(texts):
     table, text = count_ngrams(texts), texts[-1]
     found = [table.follower(text[:place]) for place in range(ORDER, len(text))]
