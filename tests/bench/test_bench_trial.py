@@ -22,7 +22,7 @@ from legato.bench.run import Limits, Pending, Run
 from legato.bench.script import Script, Step
 from legato.bench.selfcheck import ClientCost
 from legato.bench.serve import Measurement, drive, share_client_cost
-from legato.bench.trial import measure_capacity
+from legato.bench.trial import Idleness, measure_capacity
 from legato.bench.workload import Workload
 from legato.clock import VirtualClock
 from legato.errors import LegatoError
@@ -131,6 +131,11 @@ def test_capacity_never_exceeds_what_the_server_can_do() -> None:
     assert (capacity.rate or 0.0) < 300
     assert heard == [point.rate for point in capacity.points]
     assert len(documents) == len(heard)
+
+
+def test_a_server_that_refuses_for_its_load_is_asked_again_until_it_is_idle() -> None:
+    with serving(Script(status=503), QUICK) as endpoint:
+        assert asyncio.run(Idleness(endpoint, timeout_s=5.0).wait())
 
 
 def test_a_server_that_answers_nothing_is_told() -> None:

@@ -10,14 +10,16 @@ from legato.bench.capacity import Capacity, Point, find_capacity
 from legato.bench.client import Client
 from legato.bench.document import Document
 from legato.bench.endpoint import Endpoint
-from legato.bench.outcome import FailureKind
+from legato.bench.outcome import FailureKind, Outcome
 from legato.bench.rule import Rule, Search
 from legato.bench.run import Limits
 from legato.bench.serve import Measurement, Watch, WorkloadOf, measure, unwatched
 from legato.errors import LegatoError
 from legato.metrics.latency import NS_PER_SECOND
 
+PROBE = [{"role": "user", "content": "Hello"}]
 PROBE_TOKENS = 8
+PAUSE_S = 0.2  # before a server that has refused is asked again
 BUSY = 1.5  # times the quickest answer to the probe: a server that takes longer has other work
 OnTrial = Callable[[Document, Point], None]
 
@@ -74,24 +76,30 @@ class Idleness:
         self._quickest_ns: int | None = None
 
     async def wait(self) -> bool:
-        """Ask until the answer is quick again; false when that was interrupted."""
+        """Ask until the answer is quick again; false when that was interrupted.
+
+        Raises:
+            LegatoError: when the server fails other than by having too much to do.
+        """
         client = Client(self._endpoint, timeout_s=self._timeout_s)
         until_ns = client.clock.now_ns() + round(self._timeout_s * NS_PER_SECOND)
         try:
-            while (took_ns := await self._ask(client)) is not None:
-                known_ns = self._quickest_ns  # of no use from one answer: the first may be slow
-                self._quickest_ns = min(took_ns, known_ns or took_ns)
-                quick = known_ns is not None and took_ns < BUSY * known_ns
-                if quick or client.clock.now_ns() > until_ns:
+            while client.clock.now_ns() <= until_ns:
+                outcome = await client.ask(PROBE, max_tokens=PROBE_TOKENS)
+                if outcome.failure is FailureKind.UNFINISHED:
+                    return False
+                if outcome.failure is FailureKind.OVERLOADED:
+                    await asyncio.sleep(PAUSE_S)
+                elif self._was_quick(outcome):
                     return True
-            return False
+            return True
         finally:
             client.close()
 
-    async def _ask(self, client: Client) -> int | None:
-        outcome = await client.ask([{"role": "user", "content": "Hello"}], max_tokens=PROBE_TOKENS)
-        if outcome.failure is FailureKind.UNFINISHED:
-            return None
+    def _was_quick(self, outcome: Outcome) -> bool:
         if not outcome.succeeded:
             raise LegatoError(f"the server is not ready ({outcome.failure}): {outcome.detail}")
-        return outcome.timeline.stamps_ns[-1] - outcome.sent_ns
+        took_ns = outcome.timeline.stamps_ns[-1] - outcome.sent_ns
+        known_ns = self._quickest_ns  # of no use from one answer: the first may be slow
+        self._quickest_ns = min(took_ns, known_ns or took_ns)
+        return known_ns is not None and took_ns < BUSY * known_ns
