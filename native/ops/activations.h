@@ -27,8 +27,8 @@ constexpr int kHighBits = 7;   // a high digit counts 2^7
 //
 //   w q + w' q' = (w + q') (w' + q) - w w' - q q'
 //
-// where the last two terms are shared by all rows and by all outputs. An addition more is no loss:
-// it goes to units that the multiplications leave idle. For the bytes that vpdpbusd takes, both
+// where w w' serves all rows and q q' all outputs. An addition more is no loss: it goes to units
+// that the multiplications leave idle. For the bytes that vpdpbusd takes, both
 // factors are shifted, w + q' + 120 >= 0 and w' + q - 8 <= 127, which holds for 4-bit weights and
 // |q| <= 120.
 constexpr int kCrossedPairs = 3;  // of groups: 0 with 1, 2 with 3, 4 with 5; the others as usual
@@ -43,7 +43,7 @@ struct alignas(64) ActivationBlock {  // one cache line
   int32_t minus_half[2];  // the same of columns 0..15 and 16..31
   int32_t group;      // columns 4 group .. 4 group + 3 have the spike
   int8_t spike[4];
-  int32_t crossed;    // what crossed sums have too much that depends on the activations alone
+  int32_t crossed;    // minus what crossed sums have too much from q alone; AVX-512 has them alone
 };
 static_assert(sizeof(ActivationBlock) == 64);
 

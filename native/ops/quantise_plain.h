@@ -39,7 +39,6 @@ struct PlainQuantise {
       at -= spike * (1 << kSpikeBits);
     }
     for (int k = 0; k < kQuantBlock; ++k) out.q[k] = static_cast<int8_t>(q[k]);
-    out.crossed = crossed(q);
   }
 
   static void write_high(const float* x, BlockScale how, ActivationBlock& out, int8_t* high) {
@@ -47,7 +46,6 @@ struct PlainQuantise {
     round(x, how.factor, q);
     write_sums(q, how.scale, out);
     out.group = 0;
-    out.crossed = 0;
     for (int8_t& spike : out.spike) spike = 0;
     for (int k = 0; k < kQuantBlock; ++k) {
       const int32_t digit = upper(q[k], kHighBits);
@@ -67,13 +65,6 @@ struct PlainQuantise {
   }
   // q / 2^bits to the nearest integer, halves upwards.
   static int32_t upper(int32_t q, int bits) { return (q + (1 << (bits - 1))) >> bits; }
-  static int32_t crossed(const int32_t* q) {
-    int32_t sum = 0;
-    for (int k = 0; k < 8 * kCrossedPairs; ++k) {
-      if (k % 8 < 4) sum -= (q[k] - kCrossedDown) * (q[k + 4] + kCrossedUp) + kCrossedUp * kCrossedDown;
-    }
-    return sum;
-  }
   static void write_sums(const int32_t* q, float scale, ActivationBlock& out) {
     int32_t first = 0, second = 0;
     for (int k = 0; k < kQuantBlock / 2; ++k) {
@@ -85,6 +76,7 @@ struct PlainQuantise {
     out.minus = first + second;
     out.minus_half[0] = first;
     out.minus_half[1] = second;
+    out.crossed = 0;
   }
 };
 
