@@ -19,6 +19,11 @@ SPARE_BLOCKS = 16
 """Columns of the block tables beyond those in use, for tokens to come."""
 
 
+def table_width(longest: int, block_size: int, store: TableStore) -> int:
+    """Blocks of a row of block tables for up to `longest` tokens, with some that will be needed."""
+    return min(-(-longest // block_size) + SPARE_BLOCKS, store.max_blocks)
+
+
 class DecodeRows:
     """One `StepInput` over one pending token of each of some sequences.
 
@@ -38,7 +43,7 @@ class DecodeRows:
         self._block_size = block_size
         lengths = [sequence.num_tokens for sequence in sequences]
         self._moving = np.array([[n - 1 for n in lengths], lengths], np.int32)
-        width = min(-(-max(lengths) // block_size) + SPARE_BLOCKS, store.max_blocks)
+        width = table_width(max(lengths), block_size, store)
         self._steps_left = width * block_size - max(lengths)
         self._age = 0
         self._beginners: list[list[int]] = [[] for _ in range(block_size)]

@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 
 from legato.backends.base import I32, StepInput
-from legato.decode_rows import SPARE_BLOCKS
+from legato.decode_rows import table_width
 from legato.kvcache.table import TableStore
 from legato.sampling_slots import SlotStates
 from legato.scheduler.sequence import Sequence
@@ -31,7 +31,7 @@ class VerifyRows:
         self._tables = [sequence.table for sequence in sequences]
         self._slots = slots
         longest = max(sequence.num_tokens + len(sequence.draft) for sequence in sequences)
-        width = min(-(-longest // block_size) + SPARE_BLOCKS, store.max_blocks)
+        width = table_width(longest, block_size, store)
         self._room = width * block_size
         self._blocks = np.empty((store.num_groups, len(sequences), width), np.int32)
         self._written: list[tuple[int, int]] = [(-1, -1)] * len(sequences)
