@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as List
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -30,6 +31,21 @@ BURST_PATIENCE = 5.0
 """In a burst, a request for which nobody stated a TTFT may wait this many times longer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request of one engine must stay within.
+
+    Attributes:
+        vocab_size: token ids are below it.
+        max_context: most tokens of a sequence, prompt and output.
+        pool_context: the same, as far as the KV pool holds them; at most `max_context`.
+    """
+
+    vocab_size: int
+    max_context: int
+    pool_context: int
+
+
 class Admission:
     """Turns requests into sequences, or says why not. Everything but `samples` is thread-safe."""
 
@@ -37,27 +53,21 @@ class Admission:
         self,
         config: EngineConfig,
         times: StepTimes,
+        limits: Limits,
         eos_ids: frozenset[int],
         draw_seed: Callable[[], int],
-        *,
-        vocab_size: int,
-        max_context: int,
-        pool_context: int,
     ) -> None:
-        """`max_context` tokens are a sequence's limit, `pool_context` what the KV pool holds."""
         self._config = config
         self._times = times
+        self._limits = limits
         self._eos_ids = eos_ids
         self._draw_seed = draw_seed
-        self._vocab_size = vocab_size
-        self._max_context = max_context
-        self._pool_context = pool_context
         self._arrivals = 0
 
     def check(self, request: Request) -> None:
         """Raise what is wrong with `request` itself: see `validate`."""
-        check_request(request, self._vocab_size)
-        check_context(request, self._max_context, self._pool_context)
+        check_request(request, self._limits.vocab_size)
+        check_context(request, self._limits.max_context, self._limits.pool_context)
 
     def urgency(self, request: Request, now_ns: int) -> Urgency:
         """Of `request`, if it comes now: its priority, and when its first token is due."""
@@ -110,7 +120,7 @@ class Admission:
     def samples(self, request: Request, now_ns: int) -> list[Sequence]:
         """The sequences of `request`, which is added now, capped to the room that there is."""
         params, objectives = request.params, request.objectives
-        wanted = len(request.prompt) + (params.max_tokens or self._max_context)
+        wanted = len(request.prompt) + (params.max_tokens or self._limits.max_context)
         own_stops = frozenset(params.stop_token_ids)
         self._arrivals += 1
         return make_samples(
@@ -119,17 +129,17 @@ class Admission:
             seed=self._draw_seed() if params.seed is None else params.seed,
             due_ns=self.urgency(request, now_ns)[1],
             tbt_ns=self._times.tbt_ns(objectives),
-            length_limit=min(wanted, self._pool_context),
+            length_limit=min(wanted, self._limits.pool_context),
             stop_ids=own_stops if params.ignore_eos else own_stops | self._eos_ids,
         )
 
     def scored_tokens(self, token_ids: List[int]) -> I32:
         """`token_ids` as an array; InvalidRequestError unless they are tokens and fit."""
-        check_token_ids(token_ids, self._vocab_size, "token_ids")
-        if len(token_ids) > self._pool_context:
+        check_token_ids(token_ids, self._limits.vocab_size, "token_ids")
+        if len(token_ids) > self._limits.pool_context:
             raise InvalidRequestError(
                 f"{len(token_ids)} tokens were given to be scored; the context is "
-                f"{self._pool_context}",
+                f"{self._limits.pool_context}",
                 "token_ids",
                 "context_length_exceeded",
             )

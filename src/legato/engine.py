@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from legato.adaptive.waves import free_rows
-from legato.admission import Admission
+from legato.admission import Admission, Limits
 from legato.backends.base import F32, Backend
 from legato.clock import Clock
 from legato.config import EngineConfig
@@ -66,11 +66,14 @@ class Engine:
             speculator: drafts tokens (see `speculative`); None drafts nothing.
             draw_seed: gives the seed (64 bits) of a request that brings none.
         """
-        limit = min(config.max_context or program.max_context, program.max_context)
-        self._cache = _new_cache(program, config, limit)
+        context = min(config.max_context or program.max_context, program.max_context)
+        self._cache = _new_cache(program, config, context)
         backend.allocate_kv(config.num_kv_blocks)
-        self.vocab_size = program.vocab_size
-        self.max_context = limit
+        self._limits = Limits(
+            vocab_size=program.vocab_size,
+            max_context=context,
+            pool_context=min(context, self._cache.longest_sequence()),
+        )
         self._backend = backend
         self._config = config
         self._clock = clock
@@ -79,27 +82,22 @@ class Engine:
         )
         self._times = StepTimes(program, profile, config)
         self._scheduler = _new_scheduler(self._cache, self._times, config, speculator)
-        self._pool_context = min(limit, self._cache.longest_sequence())
-        self._admission = Admission(
-            config,
-            self._times,
-            eos_ids,
-            draw_seed,
-            vocab_size=program.vocab_size,
-            max_context=limit,
-            pool_context=self._pool_context,
-        )
+        self._admission = Admission(config, self._times, self._limits, eos_ids, draw_seed)
         self._live = LiveRequests()
-        self._questions = Questions(
-            self._scheduler,
-            self._live,
-            self._take_out,
-            longest=self._pool_context,
-            free_rows=lambda: self._free_rows,
-        )
+        self._questions = self._new_questions()
         self._lengths = OutputLengths()
         self._unsent: list[TokenEvent] = []
         self._figures = StepFigures(self._times)
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below it."""
+        return self._limits.vocab_size
+
+    @property
+    def max_context(self) -> int:
+        """Most tokens of a sequence, prompt and output."""
+        return self._limits.max_context
 
     @property
     def has_work(self) -> bool:
@@ -249,6 +247,15 @@ class Engine:
         self._scheduler.drafts.close()
         self._backend.close()
 
+    def _new_questions(self) -> Questions:
+        return Questions(
+            self._scheduler,
+            self._live,
+            self._take_out,
+            longest=self._limits.pool_context,
+            free_rows=lambda: self._free_rows,
+        )
+
     @cached_property
     def _free_rows(self) -> int:
         most = self._config.max_sequences
@@ -342,14 +349,14 @@ def _failure(error: Exception) -> str:
     return f"the step that computed this request failed ({type(error).__name__})"
 
 
-def _new_cache(program: Program, config: EngineConfig, limit: int) -> KVCache:
-    """The KV cache of an engine whose sequences have at most `limit` tokens."""
+def _new_cache(program: Program, config: EngineConfig, context: int) -> KVCache:
+    """The KV cache of an engine whose sequences have at most `context` tokens."""
     return KVCache(
         program.kv,
         config.num_kv_blocks,
         # as many again for kept prompts, and one for `logits` and `hidden`
         num_slots=2 * config.max_sequences + 1,
-        max_tokens=limit,
+        max_tokens=context,
         prefix_cache=config.prefix_cache,
     )
 

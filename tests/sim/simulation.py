@@ -154,7 +154,7 @@ class Simulation:
             self._expect(request)
 
     def _expect(self, request: Request) -> None:
-        limit = self.engine._pool_context
+        limit = self.engine._limits.pool_context
         self.names[request.params.seed or 0] = request.id
         self.samples[request.id] = [
             Sample(request, index, self.windows, limit) for index in range(request.params.n)
