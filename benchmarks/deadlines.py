@@ -22,6 +22,7 @@ from legato.clock import Clock, RealClock
 from legato.config import EngineConfig, Scheduling
 from legato.core import Objectives, Request, SamplingParams
 from legato.engine import Engine
+from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
 
@@ -93,7 +94,7 @@ def _step(engine: Engine, stamps: dict[str, list[int]]) -> None:
 def main() -> None:
     """Measure, print a line for each run and medians, and end with one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--tbt-ms", type=float, default=100.0)
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=4000)

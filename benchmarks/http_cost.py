@@ -13,14 +13,13 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from legato.assemble import assemble
 from legato.async_engine import AsyncEngine
+from legato.bench.own_server import running_server
 from legato.clock import RealClock
 from legato.config import EngineConfig
 from legato.core import Request, SamplingParams
@@ -62,18 +61,12 @@ def engine_of(model: str) -> Iterator[Ask]:
 @contextmanager
 def server_of(model: str) -> Iterator[Ask]:
     """Requests to a server process, each over a connection of its own."""
-    command = [sys.executable, "-m", "legato", "serve", "--model", model, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition(":")[2])
+    with running_server(model) as server:
 
         async def ask(number: int, tokens: int) -> float:
-            return await stream(port, number, tokens)
+            return await stream(server.port, number, tokens)
 
-        try:
-            yield ask
-        finally:
-            process.terminate()
+        yield ask
 
 
 class Answer(asyncio.Protocol):

@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -32,6 +30,7 @@ from legato.bench.lengths import Fixed, Lognormal
 from legato.bench.load import Load
 from legato.bench.objectives import Objectives
 from legato.bench.outcome import FailureKind, Outcome
+from legato.bench.own_server import running_server
 from legato.bench.run import Limits, Run
 from legato.bench.workload import Workload
 from legato.models.catalogue import DEFAULT_MODEL
@@ -41,6 +40,9 @@ SLO = {"ttft_ms": OBJECTIVES.ttft_s * 1e3, "tbt_ms": OBJECTIVES.tbt_s * 1e3}
 AROUND = (0.8, 1.2)
 CROWD = 48
 KV_MEMORY = 512 << 20
+"""Bytes of the server's pool, whose pages become resident when they are first used. A small one is
+used up before the overload begins, so that memory that still grows then is something else."""
+
 MIB = 1024.0
 NS = 1e9
 
@@ -87,8 +89,8 @@ def main() -> None:
     parser.add_argument("--prompt-words", type=float, default=200.0)
     parser.add_argument("--output-tokens", type=int, default=64)
     arguments = parser.parse_args()
-    with served(arguments.model) as (pid, url):
-        phases = asyncio.run(measure(arguments, pid, url))
+    with running_server(arguments.model, "--kv-memory", str(KV_MEMORY)) as server:
+        phases = asyncio.run(measure(arguments, server.pid, server.url))
     (during,) = [phase for phase in phases if phase.name == "overload"]
     peak = max(phase.goodput_per_s for phase in phases if phase.name != "overload")
     document = {
@@ -218,23 +220,6 @@ def resident_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (kib,) = [line.split()[1] for line in lines if line.startswith("VmRSS")]
     return int(kib) / MIB
-
-
-@contextmanager
-def served(model: str) -> Iterator[tuple[int, str]]:
-    """A server process with default settings, but for the size of its KV pool: its id and URL.
-
-    The pool's pages become resident when they are first used. A small one is used up before the
-    overload begins, so that memory that still grows then is something else.
-    """
-    command = [sys.executable, "-m", "legato", "serve", "--model", model, "--port", "0"]
-    command += ["--kv-memory", str(KV_MEMORY)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.pid, process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import legato
 from legato.assemble import build_engine, build_model_program
@@ -15,9 +12,10 @@ from legato.config import EngineConfig
 from legato.cost.estimate import ProgramWork, step_work
 from legato.models.load import load_model
 from legato.program.ops import StepShape
+from peer_job import Job, Rates, read_job, run_job
 
 
-def read_bytes(work: ProgramWork, job: dict[str, Any], count: int) -> float:
+def read_bytes(work: ProgramWork, job: Job, count: int) -> float:
     """Bytes of weights, keys and values that the middle decode step of `count` sequences reads."""
     depth = job["prompt"] + job["output"] // 2
     step = step_work(work, StepShape(((1, depth),) * count, count))
@@ -26,7 +24,7 @@ def read_bytes(work: ProgramWork, job: dict[str, Any], count: int) -> float:
 
 def main() -> None:
     """Read the job, measure, print."""
-    job = json.load(sys.stdin)
+    job = read_job()
     config = EngineConfig(
         num_threads=job["threads"],
         max_sequences=max(job["concurrency"]),
@@ -37,23 +35,14 @@ def main() -> None:
     model = load_model(Path(job["model"]))
     engine = build_engine(model, config, clock)
     work = ProgramWork.of(build_model_program(model, config))
-    prompts = [tuple(prompt) for prompt in job["prompts"]]
-    measure_engine(engine, clock, prompts[:1], 8)
-    results = []
-    for count in job["concurrency"]:
-        figures = measure_engine(engine, clock, prompts[:count], job["output"])
-        results.append(
-            {
-                "concurrency": count,
-                "prefill": figures.prefill_tokens_per_s,
-                "decode": figures.decode_tokens_per_s,
-                "read GB/s": figures.decode_tokens_per_s
-                / count
-                * read_bytes(work, job, count)
-                / 1e9,
-            }
-        )
-    print(json.dumps({"version": legato.__version__, "results": results}))
+
+    def measure(prompts: list[list[int]], output: int) -> Rates:
+        figures = measure_engine(engine, clock, list(map(tuple, prompts)), output)
+        decode, count = figures.decode_tokens_per_s, len(prompts)
+        read = decode / count * read_bytes(work, job, count) / 1e9
+        return {"prefill": figures.prefill_tokens_per_s, "decode": decode, "read GB/s": read}
+
+    run_job(job, legato.__version__, measure)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,19 @@ one JSON line on stdout.
 from __future__ import annotations
 
 import ctypes
-import json
-import sys
 import time
-from typing import Any
+from functools import partial
 
 import llama_cpp
 from llama_cpp import llama_cpp as low
+
+from peer_job import Job, Rates, read_job, run_job
 
 
 class Session:
     """A model and a context; sequences are numbered from 0."""
 
-    def __init__(self, job: dict[str, Any]) -> None:
+    def __init__(self, job: Job) -> None:
         low.llama_backend_init()
         self.model = low.llama_model_load_from_file(
             job["model"].encode(), low.llama_model_default_params()
@@ -72,8 +72,8 @@ def prefill(session: Session, tokens: list[int], sequence: int) -> int:
     return session.greedy(len(tokens[-1 - (len(tokens) - 1) % 512 :]) - 1)
 
 
-def measure(session: Session, prompts: list[list[int]], output: int) -> tuple[float, float]:
-    """(prefill, decode) in tokens per second over all sequences."""
+def measure(session: Session, prompts: list[list[int]], output: int) -> Rates:
+    """Tokens per second over all sequences."""
     session.reset()
     start = time.perf_counter()
     tokens = [prefill(session, prompt, s) for s, prompt in enumerate(prompts)]
@@ -83,23 +83,19 @@ def measure(session: Session, prompts: list[list[int]], output: int) -> tuple[fl
         tokens = [session.greedy(s) for s in range(len(prompts))]
     done = time.perf_counter()
     count = sum(map(len, prompts))
-    return count / (prefilled - start), (output - 1) * len(prompts) / (done - prefilled)
+    decoded = (output - 1) * len(prompts)
+    return {"prefill": count / (prefilled - start), "decode": decoded / (done - prefilled)}
 
 
 def main() -> None:
     """Read the job, measure, print."""
-    job = json.load(sys.stdin)
+    job = read_job()
     quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
         lambda level, text, data: None
     )
     low.llama_log_set(quiet, None)
     session = Session(job)
-    measure(session, [job["prompts"][0]], 8)
-    results = []
-    for concurrency in job["concurrency"]:
-        rates = measure(session, job["prompts"][:concurrency], job["output"])
-        results.append({"concurrency": concurrency, "prefill": rates[0], "decode": rates[1]})
-    print(json.dumps({"version": llama_cpp.__version__, "results": results}))
+    run_job(job, llama_cpp.__version__, partial(measure, session))
 
 
 if __name__ == "__main__":

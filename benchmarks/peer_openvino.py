@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import sys
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
+from peer_job import Job, Rates, read_job, run_job
 
-def make_pipeline(job: dict[str, Any]) -> genai.ContinuousBatchingPipeline:
+
+def make_pipeline(job: Job) -> genai.ContinuousBatchingPipeline:
     """The pipeline with prefix caching off and room for every sequence."""
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = False
@@ -34,8 +35,8 @@ def make_pipeline(job: dict[str, Any]) -> genai.ContinuousBatchingPipeline:
 
 def measure(
     pipeline: genai.ContinuousBatchingPipeline, prompts: list[list[int]], output: int
-) -> tuple[float, float]:
-    """(prefill, decode) in tokens per second over all sequences."""
+) -> Rates:
+    """Tokens per second over all sequences."""
     config = genai.GenerationConfig()
     config.max_new_tokens = output
     config.ignore_eos = True
@@ -62,19 +63,14 @@ def measure(
     done = time.perf_counter()
     assert prefilled is not None
     total = sum(map(len, prompts))
-    return total / (prefilled - start), decoded / max(done - prefilled, 1e-9)
+    decode_s = max(done - prefilled, 1e-9)
+    return {"prefill": total / (prefilled - start), "decode": decoded / decode_s}
 
 
 def main() -> None:
     """Read the job, measure, print."""
-    job = json.load(sys.stdin)
-    pipeline = make_pipeline(job)
-    measure(pipeline, [job["prompts"][0]], 8)
-    results = []
-    for concurrency in job["concurrency"]:
-        rates = measure(pipeline, job["prompts"][:concurrency], job["output"])
-        results.append({"concurrency": concurrency, "prefill": rates[0], "decode": rates[1]})
-    print(json.dumps({"version": genai.__version__, "results": results}))
+    job = read_job()
+    run_job(job, genai.__version__, partial(measure, make_pipeline(job)))
 
 
 if __name__ == "__main__":

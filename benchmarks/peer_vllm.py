@@ -6,19 +6,19 @@ one JSON line on stdout. bf16_folder.py makes the folder.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
-from typing import Any
+from functools import partial
 
 os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
 os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "4", "HF_HUB_OFFLINE": "1"}
 
 import vllm
 
+from peer_job import Job, Rates, read_job, run_job
 
-def make_model(job: dict[str, Any]) -> vllm.LLM:
+
+def make_model(job: Job) -> vllm.LLM:
     """The model with prefix caching off and room for every sequence."""
     return vllm.LLM(
         job["model"],
@@ -30,8 +30,8 @@ def make_model(job: dict[str, Any]) -> vllm.LLM:
     )
 
 
-def measure(model: vllm.LLM, prompts: list[list[int]], output: int) -> tuple[float, float]:
-    """(prefill, decode) in tokens per second over all sequences."""
+def measure(model: vllm.LLM, prompts: list[list[int]], output: int) -> Rates:
+    """Tokens per second over all sequences."""
     engine = model.llm_engine
     params = vllm.SamplingParams(temperature=0, max_tokens=output, ignore_eos=True)
     start = time.perf_counter()
@@ -47,20 +47,15 @@ def measure(model: vllm.LLM, prompts: list[list[int]], output: int) -> tuple[flo
     done = time.perf_counter()
     assert prefilled is not None
     total = sum(map(len, prompts))
-    return total / (prefilled - start), (sum(counts.values()) - early) / (done - prefilled)
+    decoded = sum(counts.values()) - early
+    return {"prefill": total / (prefilled - start), "decode": decoded / (done - prefilled)}
 
 
 def main() -> None:
     """Read the job, measure, print."""
-    job = json.load(sys.stdin)
+    job = read_job()
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = f"0-{job['threads'] - 1}"
-    model = make_model(job)
-    measure(model, [job["prompts"][0]], 8)
-    results = []
-    for concurrency in job["concurrency"]:
-        rates = measure(model, job["prompts"][:concurrency], job["output"])
-        results.append({"concurrency": concurrency, "prefill": rates[0], "decode": rates[1]})
-    print(json.dumps({"version": vllm.__version__, "results": results}))
+    run_job(job, vllm.__version__, partial(measure, make_model(job)))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from legato.completion import SampleText
 from legato.config import EngineConfig
 from legato.core import Request, SamplingParams
 from legato.engine import Engine
+from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
 from legato.text.tokenizer import load_tokenizer
@@ -38,16 +39,20 @@ def run(engine: Engine, requests: list[Request]) -> tuple[float, int]:
     return (clock.now_ns() - start) / 1e9, peak
 
 
-def main() -> None:
-    """Measure and print one JSON document."""
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--prompt", type=int, default=500)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--output", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Measure and print one JSON document."""
+    options = parse_arguments()
     model = load_model(resolve_model(options.model))
     tokenizer = load_tokenizer(model.tokenizer)
     config = EngineConfig(prefix_cache=False, scheduling="throughput")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +15,6 @@ if TYPE_CHECKING:
 QUESTION = "What makes a good bread? Answer in a short paragraph."
 TTFT_OBJECTIVE_S = 1.0
 TBT_OBJECTIVE_S = 0.05
-LISTENING = "Legato listens on "
 
 
 def demo(
@@ -32,12 +27,13 @@ def demo(
 
     from legato.bench.client import Client
     from legato.bench.endpoint import Endpoint
+    from legato.bench.own_server import running_server
     from legato.cli.progress import resolve_with_progress
 
     path = resolve_with_progress(model)
-    with running_server(str(path)) as url:
-        print(f"{url}\n> {question}\n")
-        asked = Client(Endpoint(url=url)).ask(
+    with running_server(str(path)) as server:
+        print(f"{server.url}\n> {question}\n")
+        asked = Client(Endpoint(url=server.url)).ask(
             [{"role": "user", "content": question}],
             max_tokens,
             on_text=lambda text: print(text, end="", flush=True),
@@ -47,32 +43,6 @@ def demo(
     if not outcome.succeeded:
         raise LegatoError(f"the question failed ({outcome.failure}): {outcome.detail}")
     print_timeline(outcome.timeline)
-
-
-@contextmanager
-def running_server(model: str) -> Iterator[str]:
-    """A `legato serve` of `model` in a process of its own; gives its URL and stops it after."""
-    command = [sys.executable, "-m", "legato", "serve", "--model", model, "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield _listening_url(server)
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _listening_url(server: subprocess.Popen[str]) -> str:
-    assert server.stdout is not None
-    for line in server.stdout:
-        if line.startswith(LISTENING):
-            return line.removeprefix(LISTENING).strip()
-    raise LegatoError(
-        f"the server did not start (exit status {server.wait()}); its reason is above"
-    )
 
 
 def print_timeline(timeline: Timeline) -> None:
