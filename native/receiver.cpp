@@ -18,6 +18,8 @@ namespace legato {
 namespace {
 
 constexpr int64_t kNsPerSecond = 1'000'000'000;
+constexpr int64_t kMomentNs = 20'000;  // two clocks that were read so quickly show one moment
+constexpr int kTries = 3;
 constexpr size_t kBufferBytes = 1 << 16;
 constexpr int kEvents = 256;
 constexpr size_t kMostWaiting = 256;  // pieces that are kept before somebody is told
@@ -41,18 +43,47 @@ int64_t now_ns(clockid_t clock) {
   return nanoseconds(time);
 }
 
-// When the data of `message` came by the kernel's stamp. Without one, or where the wall clock was
-// set meanwhile, it is now.
-int64_t arrival_ns(msghdr& message) {
-  const int64_t now = now_ns(CLOCK_MONOTONIC);
+// One moment on two clocks.
+struct Moment {
+  int64_t monotonic, real;
+
+  static Moment now() {
+    Moment moment{};
+    for (int tries = 0; tries < kTries; ++tries) {
+      moment = {now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_REALTIME)};
+      if (now_ns(CLOCK_MONOTONIC) - moment.monotonic < kMomentNs) break;  // else interrupted
+    }
+    return moment;
+  }
+};
+
+// A place for a message with its stamp.
+struct Place {
+  alignas(cmsghdr) std::array<char, 256> control;
+  iovec bytes;
+  msghdr message{};
+
+  Place(char* buffer, size_t size) : bytes{buffer, size} {
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+};
+
+// When the data of `message` came by the kernel's stamp; `otherwise` without one, or where the wall
+// clock was set meanwhile.
+int64_t arrival_ns(msghdr& message, const Moment& now, int64_t otherwise) {
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_TIMESTAMPNS) continue;
     timespec stamp;
     std::memcpy(&stamp, CMSG_DATA(part), sizeof stamp);
-    const int64_t age = now_ns(CLOCK_REALTIME) - nanoseconds(stamp);
-    if (age >= 0 && age < kNsPerSecond) return now - age;
+    const int64_t age = now.real - nanoseconds(stamp);
+    if (age >= 0 && age < kNsPerSecond) return now.monotonic - age;
   }
-  return now;
+  return otherwise;
 }
 
 void watch(int epoll, int descriptor) {
@@ -68,6 +99,18 @@ void ring(int descriptor) {
 }
 
 }  // namespace
+
+void stamp_arrivals(int socket) {
+  const int on = 1;
+  setsockopt(socket, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+}
+
+int64_t next_arrival_ns(int socket) {
+  char first;
+  Place place(&first, 1);
+  if (recvmsg(socket, &place.message, MSG_PEEK | MSG_DONTWAIT) <= 0) return 0;
+  return arrival_ns(place.message, Moment::now(), 0);
+}
 
 Receiver::Receiver()
     : epoll_(checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
@@ -85,8 +128,7 @@ Receiver::~Receiver() {
 }
 
 void Receiver::add(int socket) {
-  const int on = 1;
-  setsockopt(socket, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);  // without it: stamps of waking
+  stamp_arrivals(socket);
   const std::lock_guard lock(mutex_);
   watch(epoll_, socket);
   streams_[socket] = {};
@@ -142,16 +184,11 @@ void Receiver::receive(int socket) {
   const auto found = streams_.find(socket);
   if (found == streams_.end()) return;
   Stream& stream = found->second;
-  alignas(cmsghdr) std::array<char, 256> control;
-  iovec place{buffer_.data(), buffer_.size()};
-  msghdr message{};
-  message.msg_iov = &place;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t size = recvmsg(socket, &message, MSG_DONTWAIT);
+  Place place(buffer_.data(), buffer_.size());
+  const ssize_t size = recvmsg(socket, &place.message, MSG_DONTWAIT);
   if (size > 0) {
-    keep(stream, buffer_.data(), size, arrival_ns(message));
+    const Moment now = Moment::now();
+    keep(stream, buffer_.data(), size, arrival_ns(place.message, now, now.monotonic));
     const std::string_view piece(buffer_.data(), static_cast<size_t>(size));
     if (stream.eager || size < kLastChunk || piece.ends_with(kEnding) ||
         stream.received.ends.size() >= kMostWaiting) {

@@ -14,6 +14,12 @@
 
 namespace legato {
 
+// Have the kernel stamp what comes on a socket, or on those that a listening one accepts. Where it
+// cannot, there are no stamps.
+void stamp_arrivals(int socket);
+// When the bytes that are to be read next came, in ns of CLOCK_MONOTONIC; 0 where nobody knows.
+int64_t next_arrival_ns(int socket);
+
 // What came on one socket. Piece i is bytes [ends[i−1], ends[i]); stamps in ns of CLOCK_MONOTONIC.
 struct Received {
   std::string bytes;

@@ -128,6 +128,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors", "core"},
     "server": {
         *BASE,
+        "_native",
         "adaptive",
         "async_engine",
         "engine_jobs",

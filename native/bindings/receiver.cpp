@@ -24,6 +24,8 @@ void bind_receiver(nb::module_& m) {
       .def("set_eager", &Receiver::set_eager, "socket"_a, "eager"_a)
       .def("take", &take_received, "socket"_a)
       .def("ready", &Receiver::ready);
+  m.def("stamp_arrivals", &stamp_arrivals, "socket"_a);
+  m.def("next_arrival_ns", &next_arrival_ns, "socket"_a);
 }
 
 }  // namespace legato

@@ -238,3 +238,9 @@ class Receiver:
         """Bytes, the end of each piece in them, its stamp in ns, closed or not, errno."""
 
     def ready(self) -> list[int]: ...
+
+def stamp_arrivals(socket: int) -> None:
+    """Have the kernel stamp what comes on a socket, or on those that it accepts; only on Linux."""
+
+def next_arrival_ns(socket: int) -> int:
+    """When the bytes to be read next came, on the monotonic clock; 0 where nobody knows."""

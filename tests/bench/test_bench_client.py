@@ -225,3 +225,14 @@ def test_an_interrupted_run_keeps_what_there_is_and_counts_the_rest_as_failed() 
     kinds = {outcome.failure for outcome in run.outcomes}
     assert kinds == {None, FailureKind.UNFINISHED}
     assert not run.pending
+
+
+def test_the_difference_of_both_ttfts_leaves_out_connecting() -> None:
+    (outcome,) = ask(HELLO)
+    assert outcome.timeline.arrival_ns <= outcome.sent_ns <= outcome.written_ns
+    assert outcome.written_ns <= outcome.timeline.stamps_ns[0]
+    outcome.sent_ns, outcome.server_ttft_ms = 0, 0.0
+    since_writing_ms = (outcome.timeline.stamps_ns[0] - outcome.written_ns) / MS
+    assert outcome.ttft_difference_ms == since_writing_ms
+    read_back = Outcome.from_json(outcome.to_json(0))
+    assert read_back.written_ns == pytest.approx(outcome.written_ns, abs=MS)

@@ -59,11 +59,13 @@ def _plain(text: bytes) -> str | None:
 
 @dataclass(slots=True)
 class Answer:
-    """Takes events as they come. `on_text` hears each piece of text."""
+    """Takes events as they come. `on_text` hears each piece of text; `written_ns` is when the
+    question was written."""
 
     on_text: Callable[[str], None] | None = None
     pieces: list[str] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
+    written_ns: int = 0
     closing_ns: int = 0
     done: bool = False
     finish_reason: str | None = None
@@ -130,6 +132,7 @@ class Answer:
         """Put what came into `outcome`; also after a failure."""
         outcome.text = "".join(self.pieces)
         outcome.finish_reason = self.finish_reason
+        outcome.written_ns = self.written_ns or outcome.sent_ns
         outcome.server_ttft_ms = _number(self.extension, "timing", "ttft_ms")
         machine_ms = _number(self.extension, "cost", "machine_ms")
         outcome.machine_ns = None if machine_ms is None else round(machine_ms * NS_PER_MS)

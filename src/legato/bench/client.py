@@ -110,7 +110,7 @@ class Client:
     async def _open(self) -> Connection:
         if not self.stamped_by_kernel:
             return await LoopConnection.open(self._address, self.clock)
-        self._receiving = self._receiving or Receiving()
+        self._receiving = self._receiving or Receiving(self.clock)
         return await self._receiving.open(self._address)
 
     def _kept(self) -> Connection | None:
@@ -130,6 +130,7 @@ class Client:
             if not reader.done:  # else only the end of the response is missing
                 raise
         finally:
+            reader.note_writing()
             if reader.exchange.response.reusable and connection.is_open:
                 self._idle.append(connection)
             else:
@@ -150,6 +151,9 @@ class _Reader:
     def done(self) -> bool:
         """Whether [DONE] is here."""
         return self._answer.done
+
+    def note_writing(self) -> None:
+        self._answer.written_ns = self.exchange.written_ns
 
     def check_status(self) -> None:
         status = self.exchange.response.status

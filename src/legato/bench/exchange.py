@@ -39,12 +39,18 @@ class Exchange:
         on_chunk: is offered each piece that begins with a chunk of the body, as it came; what it
             does not take goes the usual way.
         at_once: call it when a piece comes, not only when there are many or the last is in.
+
+    Attributes:
+        response: what has come.
+        answered: whether any of it is here.
+        written_ns: when the connection began to write the request; 0 before.
     """
 
     def __init__(self, on_body: OnBody, on_chunk: OnChunk, *, at_once: bool = False) -> None:
         self.response = ResponseParser()
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answered = False
+        self.written_ns = 0
         self._on_body = on_body
         self._on_chunk = on_chunk
         self._at_once = at_once

@@ -46,6 +46,7 @@ class LoopConnection(asyncio.BufferedProtocol):
         """Send `request`; returns when the response is complete."""
         assert self._transport is not None
         self._exchange = exchange
+        exchange.written_ns = self._clock.now_ns()
         self._transport.write(request)
         try:
             await exchange.finished

@@ -45,6 +45,7 @@ class Outcome:
         timeline: when it was due and when each token came; what came before a failure stays.
         sent_ns: when the client really began; later than the arrival when the client lags.
         ended_ns: when the client knew the answer to be complete, or failed.
+        written_ns: when it began to write the request, on a connection that was there by then.
         text: the answer.
         finish_reason: why the answer ended.
         counted_by: "usage", or "chunks" where the server sent no usage: then a chunk is a token.
@@ -59,6 +60,7 @@ class Outcome:
     timeline: Timeline
     sent_ns: int = 0
     ended_ns: int = 0
+    written_ns: int = 0
     text: str = ""
     finish_reason: str | None = None
     counted_by: str = "chunks"
@@ -76,10 +78,10 @@ class Outcome:
 
     @property
     def ttft_difference_ms(self) -> float | None:
-        """TTFT from sending, as the client saw it, minus the server's own."""
+        """TTFT from writing the request, as the client saw it, minus the server's own."""
         if self.server_ttft_ms is None or not self.timeline.stamps_ns:
             return None
-        return (self.timeline.stamps_ns[0] - self.sent_ns) / NS_PER_MS - self.server_ttft_ms
+        return (self.timeline.stamps_ns[0] - self.written_ns) / NS_PER_MS - self.server_ttft_ms
 
     def to_json(self, origin_ns: int) -> dict[str, Any]:
         """Times in ms: `arrival_ms` from `origin_ns`, the others from the arrival."""
@@ -87,6 +89,7 @@ class Outcome:
         return {
             "arrival_ms": _ms(start - origin_ns),
             "send_lag_ms": _ms(self.sent_ns - start),
+            "written_ms": _ms(self.written_ns - start),
             "ended_ms": _ms(self.ended_ns - start),
             "token_ms": [_ms(stamp - start) for stamp in self.timeline.stamps_ns],
             "prompt_tokens": self.timeline.prompt_tokens,
@@ -108,6 +111,7 @@ class Outcome:
         return cls(
             timeline=Timeline(arrival, stamps, record["prompt_tokens"]),
             sent_ns=arrival + _ns(record["send_lag_ms"]),
+            written_ns=arrival + _ns(record.get("written_ms", record["send_lag_ms"])),
             ended_ns=arrival + _ns(record.get("ended_ms", 0.0)),
             finish_reason=record["finish_reason"],
             counted_by=record["counted_by"],

@@ -11,6 +11,7 @@ from typing import Any
 from legato import _native
 from legato.bench.exchange import Address, Exchange
 from legato.bench.outcome import FailureKind, RequestFailedError
+from legato.clock import Clock
 
 HAVE_RECEIVER = hasattr(_native, "Receiver")  # on Linux
 
@@ -18,7 +19,8 @@ HAVE_RECEIVER = hasattr(_native, "Receiver")  # on Linux
 class Receiving:
     """Hands what the native receiver read to the connections. Belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.receiver = _native.Receiver()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.receiver.descriptor, self._hand_over)
@@ -91,15 +93,16 @@ class StampedConnection:
         """Send `request`; returns when the response is complete."""
         self._exchange = exchange
         self._receiving.receiver.set_eager(self._descriptor, True)
-        sending = asyncio.ensure_future(self._send(request))
+        sending = asyncio.ensure_future(self._send(exchange, request))
         try:
             await exchange.finished
         finally:
             sending.cancel()
             self.take()
 
-    async def _send(self, request: bytes) -> None:
+    async def _send(self, exchange: Exchange, request: bytes) -> None:
         """A connection that breaks meanwhile is told by what is received."""
+        exchange.written_ns = self._receiving.clock.now_ns()
         with suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(self._socket, request)
 

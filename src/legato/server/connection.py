@@ -14,25 +14,32 @@ import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from legato.server.arrival import ARRIVED, next_arrival_ns
 from legato.server.errors import ApiError
 from legato.server.respond import SEND_PART
 
 MAX_HEAD = 64 << 10
 """Most bytes of a request's line and headers."""
 
+READ_BYTES = 64 << 10
 
-class Connection(H11Protocol):
+
+class Connection(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's connection with three deadlines: for a head, for the rest of a body that nobody
-    wants any more, and for a client that takes nothing."""
+    wants any more, and for a client that takes nothing. It knows when each call's head came."""
 
     def __init__(
         self,
         *args: Any,  # noqa: ANN401 - uvicorn's own
         head_timeout: float,
         write_timeout: float,
+        buffer: memoryview,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
+        """`buffer` may be that of all connections of an event loop: its bytes are copied."""
         super().__init__(*args, **kwargs)
+        self._buffer = buffer
+        self._arrived_ns: int | None = None
         self._app, self.app = self.app, self._answer
         self._head_timeout = head_timeout
         self._write_timeout = write_timeout
@@ -50,6 +57,17 @@ class Connection(H11Protocol):
         self._head_timer.stop()
         self._write_timer.stop()
         super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go. Called just before they are read: now it is known when those of
+        a head came. Not its first ones: who sends slowly does not come earlier by it."""
+        if self.conn.their_state is h11.IDLE:
+            self._arrived_ns = next_arrival_ns(self.transport)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have been read."""
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request. More of them do not extend a deadline."""
@@ -72,8 +90,10 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The app, which may send parts of a body past h11."""
-        scope["extensions"] = {SEND_PART: self._send_part}
+        """The app, which may send parts of a body past h11. Of a call whose head came before the
+        answer to the last one was sent nobody says when it came."""
+        arrived_ns, self._arrived_ns = self._arrived_ns, None
+        scope["extensions"] = {SEND_PART: self._send_part, ARRIVED: arrived_ns}
         await self._app(scope, receive, send)
 
     async def _send_part(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from legato.metrics.prometheus import ServerMetrics
 from legato.server.answer import Asked
+from legato.server.arrival import arrival_ns
 from legato.server.body import read_json
 from legato.server.calls import CALL, Call
 from legato.server.chat import answer_chat
@@ -66,7 +67,8 @@ class Responder:
 
     async def respond(self, request: Request, model: type[R], answer: Answer[R]) -> Response:
         """What `answer` makes of a body that is a `model`; nothing where the client has gone."""
-        asked_ns, deadline = self.service.clock.now_ns(), answer_deadline(self.settings)
+        asked_ns = arrival_ns(request.scope, self.service.clock)
+        deadline = answer_deadline(self.settings)
         body = await read_json(request, self.settings, partial(validate, model))
         call: Call = request.scope[CALL]
         call.user = body.user
@@ -125,7 +127,8 @@ async def _document(form: Form, recorder: Recorder) -> Response:
 async def _stream(form: Form, recorder: Recorder, deadline: float | None) -> Response:
     """Waits for the first event, so that what refuses the request is still plain JSON."""
     chunks = _recorded(form, recorder)
-    return EventStream(await anext(chunks), chunks, form.failure, deadline)
+    first = await anext(chunks)
+    return EventStream(first, chunks, form.failure, deadline, form.generation.delivered)
 
 
 async def _recorded(form: Form, recorder: Recorder) -> AsyncGenerator[bytes, None]:

@@ -69,6 +69,7 @@ class Generation:
     samples: list[Sample] = field(init=False)
     machine_ns: int = field(init=False, default=0)
     _open: int = field(init=False)
+    _leaving: list[Timeline] = field(init=False, default_factory=list)
     _unpriced: int = field(init=False)
     _cached: list[int] = field(init=False)
     started_ns: int | None = field(init=False, default=None)
@@ -108,7 +109,7 @@ class Generation:
         """Tokens generated for it: of all samples, also of those that were not chosen."""
         if self.outcome is not None:
             return self.outcome.tokens
-        return sum(timeline.output_tokens for timeline in self.timelines)
+        return sum(len(sample.steps_ns) for sample in self.samples)
 
     @property
     def drafted(self) -> int:
@@ -139,6 +140,10 @@ class Generation:
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """The answer, piece by piece. Closing it cancels whatever still runs.
 
+        A token counts as delivered when `delivered` is called, and at the latest when the piece
+        after its own is asked for; those of the last piece just before it, which may carry all
+        these times.
+
         Raises:
             ApiError: a sample failed, or was cancelled by the server.
             LegatoError: what the source raised instead of a first event.
@@ -148,16 +153,20 @@ class Generation:
                 self._open -= 1
                 yield Piece(choice, "", (), FinishReason.LENGTH, True)
             return
-        async with aclosing(self._events()) as events:
-            last: Piece | None = None
-            async for which, event in events:
-                piece = self._take(which, event)
-                if self.finished:
-                    last = piece or last
-                    if self._unpriced <= 0:
-                        break
-                elif piece is not None:
-                    yield piece
+        last: Piece | None = None
+        try:
+            async with aclosing(self._events()) as events:
+                async for which, event in events:
+                    piece = self._take(which, event)
+                    if self.finished:
+                        last = piece or last
+                        if self._unpriced <= 0:
+                            break
+                    elif piece is not None:
+                        yield piece
+                        self.delivered()
+        finally:
+            self.delivered()
         if last is None:
             raise internal_error()
         yield last
@@ -187,7 +196,7 @@ class Generation:
         if first:
             self._begin(which, event)
         if event.token_id is not None:
-            sample.timeline.stamp(self.service.clock.now_ns())
+            self._leaving.append(sample.timeline)
             sample.steps_ns.append(event.time_ns)
         delta = sample.text.push(event)
         sample.finish_reason = reason = delta.finish_reason
@@ -197,6 +206,15 @@ class Generation:
         if not (first or delta.text or delta.logprobs or reason is not None):
             return None
         return Piece(choice, delta.text, delta.logprobs, reason, first)
+
+    def delivered(self) -> None:
+        """The tokens of the pieces so far leave now, if they have not left before."""
+        if not self._leaving:
+            return
+        now_ns = self.service.clock.now_ns()
+        for timeline in self._leaving:
+            timeline.stamp(now_ns)
+        self._leaving.clear()
 
     def _begin(self, which: int, event: TokenEvent) -> None:
         """The first event of a sample tells what its prompt found."""

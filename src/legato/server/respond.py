@@ -80,7 +80,7 @@ class EventStream(Response):
 
     An error in `rest`, or the end of the `deadline` (loop time), becomes one last event, rendered
     by `failure`, and the stream ends without [DONE]. When the client goes away `rest` is closed,
-    which cancels the generation.
+    which cancels the generation. `sending` is called just before each of these chunks goes out.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class EventStream(Response):
         rest: AsyncGenerator[bytes, None],
         failure: Callable[[ApiError], bytes],
         deadline: float | None = None,
+        sending: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             status_code=200,
@@ -100,6 +101,7 @@ class EventStream(Response):
         self._rest = rest
         self._failure = failure
         self._deadline = deadline
+        self._sending = sending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything, or stop when the client is gone or the deadline over."""
@@ -114,9 +116,11 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         async with aclosing(self._rest):
             await send(start)
+            self._sending()
             await send_part(self._first)
             try:
                 async for chunk in self._rest:
+                    self._sending()
                     await send_part(chunk)
             except Exception as error:
                 await send_part(self._failure(_logged(error)))

@@ -30,7 +30,8 @@ from legato.metrics.prometheus import ServerMetrics
 from legato.models.catalogue import CATALOGUE
 from legato.models.model import Model
 from legato.server.app import create_app
-from legato.server.connection import MAX_HEAD, Connection
+from legato.server.arrival import stamp_arrivals
+from legato.server.connection import MAX_HEAD, READ_BYTES, Connection
 from legato.server.engine_source import EngineSource, StepObserver
 from legato.server.lifecycle import Lifecycle
 from legato.server.log import configure_logging
@@ -144,6 +145,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=1024)
         # Inherited by every connection: no token waits for the acknowledgement of the one before.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stamp_arrivals(listener)
         return listener
     except OSError as error:
         raise LegatoError(
@@ -196,7 +198,10 @@ def machine_price(settings: ServerSettings) -> MachinePrice | None:
 def connections(settings: ServerSettings) -> type[asyncio.Protocol]:
     """What uvicorn makes of each connection."""
     return partial(  # type: ignore[return-value]
-        Connection, head_timeout=settings.head_timeout, write_timeout=settings.write_timeout
+        Connection,
+        head_timeout=settings.head_timeout,
+        write_timeout=settings.write_timeout,
+        buffer=memoryview(bytearray(READ_BYTES)),
     )
 
 
