@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import typer
@@ -23,7 +25,8 @@ class Settings:
     Attributes:
         size: how large
             it is.
-        names: what it is called.
+        names: what it is called;
+            more than `size`.
     """
 
     size: int = 3
@@ -37,10 +40,23 @@ def run(*arguments: str) -> tuple[int, Settings | None, str]:
     def command(settings: Settings, other: int = 1) -> None:
         seen.append(settings)
 
-    small = typer.Typer()
+    small = typer.Typer(rich_markup_mode=None)
     small.command()(command)
     result = CliRunner().invoke(small, list(arguments))
     return result.exit_code, seen[0] if seen else None, result.output
+
+
+def command_paths() -> list[list[str]]:
+    """The words of every subcommand, without groups."""
+
+    def below(command: Any, path: list[str]) -> Iterator[list[str]]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            yield path
+        for name, child in (children or {}).items():
+            yield from below(child, [*path, name])
+
+    return list(below(typer.main.get_command(app), []))
 
 
 def test_each_field_is_an_option_with_the_field_s_default() -> None:
@@ -53,7 +69,10 @@ def test_options_reach_the_dataclass() -> None:
 
 
 def test_help_is_the_text_of_the_attribute() -> None:
-    assert field_texts(Settings) == {"size": "how large it is.", "names": "what it is called."}
+    assert field_texts(Settings) == {
+        "size": "how large it is.",
+        "names": "what it is called; more than `size`.",
+    }
 
 
 def test_an_unknown_option_is_refused() -> None:
@@ -81,13 +100,33 @@ def test_several_values_after_one_option(given: list[str], expected: list[str]) 
     assert repeat_option(given, "--n") == expected
 
 
-@pytest.mark.parametrize(
-    "command", ["run", "chat", "serve", "pull", "inspect", "demo", "bench engine", "bench fidelity"]
-)
-def test_every_subcommand_explains_itself(command: str) -> None:
-    result = CliRunner().invoke(app, [*command.split(), "--help"])
+@pytest.mark.parametrize("path", command_paths(), ids=" ".join)
+def test_every_subcommand_explains_itself(path: list[str]) -> None:
+    result = CliRunner().invoke(app, [*path, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize("group", [[], ["bench"], ["plan"]], ids=" ".join)
+def test_a_list_of_commands_tells_what_each_does_on_a_line(group: list[str]) -> None:
+    listed = CliRunner().invoke(app, [*group, "--help"]).output.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
+def test_a_command_s_own_options_come_before_those_of_its_configuration() -> None:
+    text = run("--help")[2]
+    assert text.index("--other") < text.index("--size")
+
+
+def test_help_names_fields_as_options() -> None:
+    assert "more than --size" in run("--help")[2]
+
+
+def test_a_field_that_a_command_has_no_use_for_is_no_option() -> None:
+    result = CliRunner().invoke(app, ["run", "--patience", "1", "hi"])
+    assert result.exit_code == 2
+    assert "--patience" in result.output
 
 
 def test_pull_without_a_name_lists_the_models() -> None:

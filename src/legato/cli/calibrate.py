@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 from legato.config import EngineConfig
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ WRITTEN_TOGETHER = 48
 
 @expand_dataclasses
 def calibrate(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     own_texts: Annotated[
         int,
@@ -40,7 +40,10 @@ def calibrate(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """Measure in under 10 s what a step costs here; kept per machine, backend, build and model."""
+    """Measure what a step costs on this machine.
+
+    Takes less than 10 s; kept for each machine, backend, build and model.
+    """
     from legato.assemble import profile_folder
     from legato.cost.cache import profile_key, save_profile
 

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 from legato.cli.run import MaxTokensOption, SeedOption, TemperatureOption
-from legato.config import EngineConfig
 
 
 @expand_dataclasses
 def chat(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     system: Annotated[str | None, typer.Option(help="System message to begin with.")] = None,
     temperature: TemperatureOption = 0.7,

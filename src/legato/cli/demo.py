@@ -22,7 +22,7 @@ def demo(
     model: ModelOption = DEFAULT,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
 ) -> None:
-    """Serve a model on a free port, ask one question with streaming, print the timeline."""
+    """Serve a model, ask it a question, print the timeline."""
     import asyncio
 
     from legato.bench.client import Client

@@ -29,7 +29,7 @@ def inspect(
     ] = DEFAULTS.kv_dtype,
     all_layers: Annotated[bool, typer.Option(help="Print every layer, also equal ones.")] = False,
 ) -> None:
-    """Show a model's architecture, its program, and the cost of one decoded token."""
+    """Show a model's architecture, program, and cost of a token."""
     from legato.assemble import build_model_program
     from legato.backends.native.backend import kernel_names
     from legato.cli.progress import resolve_with_progress

@@ -16,5 +16,8 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the key in logs and m
 
 @expand_dataclasses
 def key(limits: KeyLimits, file: FileArgument, name: NameArgument) -> None:
-    """Make an API key, print it once, and add its hash to FILE (see serve --api-key-file)."""
+    """Make an API key for `legato serve --api-key-file`.
+
+    It is printed once; FILE gets its hash and its limits.
+    """
     print(make_key(file, name, limits))

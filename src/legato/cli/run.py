@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 TemperatureOption = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
 SeedOption = Annotated[int | None, typer.Option(help="Makes the text reproducible.")]
@@ -18,7 +17,7 @@ MaxTokensOption = Annotated[int | None, typer.Option(min=1, help="Longest answer
 @expand_dataclasses
 def run(
     prompt: Annotated[str, typer.Argument(help="The prompt; '-' reads it from stdin.")],
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     raw: Annotated[bool, typer.Option(help="Continue the text as is: no chat template.")] = False,
     temperature: TemperatureOption = 0.0,

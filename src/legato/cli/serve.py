@@ -8,7 +8,7 @@ from legato.server.settings import ServerSettings
 
 
 @expand_dataclasses
-def serve(config: EngineConfig, settings: ServerSettings, model: ModelOption = DEFAULT) -> None:
+def serve(settings: ServerSettings, config: EngineConfig, model: ModelOption = DEFAULT) -> None:
     """Serve a model over HTTP until interrupted."""
     from legato.cli.progress import resolve_with_progress
     from legato.server.run import serve as run_server

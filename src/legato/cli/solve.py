@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from legato.adaptive.settings import ComputeSettings, parse_settings
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 from legato.cli.run import MaxTokensOption, SeedOption
-from legato.config import EngineConfig
 
 if TYPE_CHECKING:
     from legato.llm_results import Solution
@@ -54,7 +53,7 @@ class ComputeOptions:
 @expand_dataclasses
 def solve(
     question: Annotated[str, typer.Argument(help="The question; '-' reads it from stdin.")],
-    config: EngineConfig,
+    config: OfflineConfig,
     compute: ComputeOptions,
     model: ModelOption = DEFAULT,
     price_per_hour: Annotated[

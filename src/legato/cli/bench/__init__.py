@@ -20,7 +20,7 @@ from legato.cli.bench import (
     speculate,
 )
 
-app = typer.Typer(help="Measure.", no_args_is_help=True)
+app = typer.Typer(help="Measure an engine here, or any endpoint.", no_args_is_help=True)
 app.command("engine")(engine.bench_engine)
 app.command("fidelity")(fidelity.bench_fidelity)
 app.command("cost")(cost.bench_cost)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 from legato.cli.bench.files import HtmlOption, JsonOption, write_files
 from legato.config import EngineConfig
 
@@ -48,7 +48,7 @@ PriceOption = Annotated[float | None, typer.Option(min=0.0, help="Of this machin
 
 @expand_dataclasses
 def bench_adaptive(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     set_name: SetsOption = None,
     file: FileOption = None,
@@ -62,7 +62,7 @@ def bench_adaptive(
     json_file: JsonOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Accuracy, samples, tokens and time of every strategy on questions with known answers.
+    """Compare the strategies of adaptive compute on known answers.
 
     All samples of each question are drawn once; strategies are compared on the same samples. The
     last line of output is one JSON document. Ctrl-C gives a report of what there is.

@@ -33,7 +33,10 @@ def bench_capacity(
     json_file: JsonOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Search the highest open-loop rate at which enough requests are fluid; print the curve."""
+    """Search the highest rate at which enough requests are fluid.
+
+    The load is open-loop: requests come whether or not earlier ones are answered.
+    """
     from legato.bench.report import render_report
     from legato.bench.run import Limits
     from legato.bench.serve import Measurement

@@ -20,7 +20,10 @@ def bench_compare(
     promise: ObjectiveOptions,
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
 ) -> None:
-    """Compare the runs of two files pair by pair; both are held to the same objectives."""
+    """Tell whether the runs of two files differ.
+
+    They are compared pair by pair and held to the same objectives.
+    """
     from legato.bench.compare import compare
     from legato.bench.document import measured, read_runs
 

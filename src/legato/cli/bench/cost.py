@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 if TYPE_CHECKING:
     from legato.bench.cost import CostErrors
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @expand_dataclasses
 def bench_cost(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     steps: Annotated[int, typer.Option(min=1, help="How many shapes of steps.")] = 60,
     seconds: Annotated[float, typer.Option(min=0.0, help="Time spent on them.")] = 25.0,
@@ -28,7 +27,7 @@ def bench_cost(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """Predicted against measured step times over prefill chunks and decode batches.
+    """Compare predicted with measured step times.
 
     The steps that a profile is fitted to are timed in the same rounds as those that it predicts;
     with --kept, the profile is an older one, and what the machine does differently now counts.

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 if TYPE_CHECKING:
     from legato.bench.engine import EngineFigures
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @expand_dataclasses
 def bench_engine(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     prompt: Annotated[int, typer.Option(min=1, help="Prompt length in tokens.")] = 512,
     output: Annotated[int, typer.Option(min=1, help="Decode steps to time.")] = 64,
@@ -27,7 +26,10 @@ def bench_engine(
     ] = [1, 8, 32],  # noqa: B006 - the parser copies it
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """Prefill and decode rates in process: random token ids, no prefix cache, no HTTP."""
+    """Measure prefill and decode rates in process.
+
+    Random token ids, no prefix cache, no HTTP.
+    """
     from legato.assemble import build_engine
     from legato.bench.engine import measure_engine, random_prompts
     from legato.bench.machine import measure_machine

@@ -8,17 +8,19 @@ from typing import Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 
 @expand_dataclasses
 def bench_fidelity(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """KL divergence to fp32 arithmetic, perplexity and top-1 agreement on 2,000 tokens of prose."""
+    """Measure what rounded arithmetic costs in quality.
+
+    KL divergence to fp32 arithmetic, perplexity and top-1 agreement on 2,000 tokens of prose.
+    """
     from legato.bench.fidelity import measure_fidelity, prose_texts
     from legato.cli.progress import resolve_with_progress
     from legato.llm import LLM

@@ -21,7 +21,10 @@ def bench_prefill(
     seed: Annotated[int, typer.Option(help="Makes the prompts reproducible.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Save the profile.")] = None,
 ) -> None:
-    """Fit a + b·P + c·P² seconds to the TTFT of single requests with P prompt tokens."""
+    """Measure the time to first token by length of the prompt.
+
+    Fits a + b·P + c·P² seconds to single requests with P prompt tokens.
+    """
     from legato.bench.client import Client
     from legato.bench.profile import run_profile
     from legato.cli.bench.output import parse_numbers

@@ -8,20 +8,22 @@ from typing import Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 
 @expand_dataclasses
 def bench_prefix(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     shared: Annotated[int, typer.Option(min=1, help="Tokens of the shared prefix.")] = 1500,
     own: Annotated[int, typer.Option(min=1, help="Tokens behind it.")] = 16,
     repeats: Annotated[int, typer.Option(min=1, help="How many prefixes.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """Time to first token with and without a shared prefix in the cache, in process."""
+    """Measure what a shared prefix in the cache saves.
+
+    Time to first token with and without it, in process.
+    """
     from legato.assemble import build_engine
     from legato.bench.prefix import measure_prefix
     from legato.cli.progress import resolve_with_progress

@@ -14,7 +14,10 @@ def bench_replay(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
     parallel: Annotated[int, typer.Option(min=0, help="Answers at a time; 0: any number.")] = 0,
 ) -> None:
-    """Replay scripted timings and misbehaviour until interrupted, one script a request."""
+    """Be a server that plays scripts, to test clients with.
+
+    Timings and misbehaviour as scripted, one script a request, until interrupted.
+    """
     import asyncio
 
     from legato.bench.replay import ReplayServer

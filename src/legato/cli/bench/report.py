@@ -12,7 +12,7 @@ def bench_report(
     files: Annotated[list[Path], typer.Argument(help="Files of `legato bench serve --json`.")],
     html: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
 ) -> None:
-    """Put the runs of several files in one table and one HTML report."""
+    """Put the runs of several files in one table and HTML report."""
     from legato.bench.document import read_runs
     from legato.cli.bench.output import publish
 

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 
 @expand_dataclasses
 def bench_simulate(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     rate: Annotated[float, typer.Option(min=0.001, help="Requests per second.")] = 50.0,
     seconds: Annotated[float, typer.Option(min=0.0, help="For how long they arrive.")] = 600.0,
@@ -24,9 +23,10 @@ def bench_simulate(
     seed: Annotated[int, typer.Option(help="Of the workload.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """The engine in virtual time: what a workload would meet on this machine, or a faster one.
+    """Simulate a workload on this machine, or a faster one.
 
-    Step times come from the profile that `legato calibrate` kept, else from a default.
+    The engine runs in virtual time. Step times come from the profile that `legato calibrate`
+    kept, else from a default.
     """
     from legato.assemble import build_model_program, simulate_engine
     from legato.bench.simulate import Workload, simulate

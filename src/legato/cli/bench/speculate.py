@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli.arguments import DEFAULT, ModelOption, expand_dataclasses
-from legato.config import EngineConfig
+from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 if TYPE_CHECKING:
     from legato.bench.speculate import SpeculationResult
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @expand_dataclasses
 def bench_speculate(
-    config: EngineConfig,
+    config: OfflineConfig,
     model: ModelOption = DEFAULT,
     drafter: Annotated[
         list[str] | None, typer.Option(help="As --speculate takes it; several values.")
@@ -34,7 +33,10 @@ def bench_speculate(
     rounds: Annotated[int, typer.Option(min=1, help="Passes that count.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,
 ) -> None:
-    """Greedy answers with and without speculation, in turn; the texts must be equal."""
+    """Compare answers with and without speculation.
+
+    They are greedy and come in turn; the texts must be equal.
+    """
     from legato.bench.speculate import load_workloads, measure_speculation
     from legato.cli.progress import resolve_with_progress
     from legato.llm import LLM

@@ -6,7 +6,7 @@ import typer
 
 from legato.cli.plan import speculate
 
-app = typer.Typer(help="Predict what other machines would do.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()

@@ -36,7 +36,10 @@ def plan_speculate(
     max_depth: Annotated[int, typer.Option(min=0, max=64, help="Most drafted tokens.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document alone.")] = False,
 ) -> None:
-    """Predict the best draft depth and what it gives, with memory, from data sheets."""
+    """Predict what drafts of a smaller model would give.
+
+    The best number of drafted tokens, its gain and the memory, from data sheets.
+    """
     from legato.plan.architectures import hollow_program
     from legato.plan.hardware import HARDWARE, find_hardware
     from legato.plan.speculate import Load, plan_speculation
