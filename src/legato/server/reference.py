@@ -85,8 +85,11 @@ Answers carry a `legato` object; in a stream it is on the last chunk. It holds `
 milliseconds measured in the server: `queue_ms` until the first step, `prefill_ms` from there to the
 first token, `ttft_ms` and `total_ms` from the arrival to the delivery of the first and last token,
 `tpot_ms` between tokens, and where the request asked for it, for every choice, the `step_ms` and
-`delivery_ms` of every token since the arrival. `cached_tokens` of the prompt came from the prefix
-cache. Where speculation guessed tokens, `speculation` holds how many it `drafted` and how many of
+`delivery_ms` of every token since the arrival. A request arrives when the last bytes of its head
+do, as the kernel stamps them (on Linux, without TLS; else when the server reads them); a token is
+delivered when its chunk is written.
+
+`cached_tokens` of the prompt came from the prefix cache. Where speculation guessed tokens, `speculation` holds how many it `drafted` and how many of
 them were `accepted`. Where the machine has a price (`--price-per-hour`), `cost` holds the
 `machine_ms` that the answer took of all steps, and their `price`. `metadata` is the request's.
 
