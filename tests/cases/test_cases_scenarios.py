@@ -176,11 +176,10 @@ def test_b6_long_texts_are_tokenised_off_the_event_loop(world, path):
 def test_d11_many_unique_schemas_harm_nobody(world, alone, path):
     for number in range(12):
         schema = {"type": "object", "properties": {f"a{number}": {"type": "integer"}}}
-        form = {"type": "json_schema", "name": "x", "schema": schema}
-        fields: dict[str, Any] = {"text": {"format": form}}
+        form = {"name": "x", "schema": schema}
+        fields: dict[str, Any] = {"text": {"format": {"type": "json_schema", **form}}}
         if path != RESPONSES:
-            fields = {"response_format": {"type": "json_schema", "json_schema": form | {"type": 0}}}
-            del fields["response_format"]["json_schema"]["type"]
+            fields = {"response_format": {"type": "json_schema", "json_schema": form}}
         call = world.client.start_post(path, {**GOOD[path], **fields})
         answer, neighbour = world.run(call, world.client.start_post(COMPLETIONS, NEIGHBOUR))
         assert answer.status == 200, answer.body

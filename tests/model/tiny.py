@@ -8,8 +8,11 @@ from typing import Any
 import gguf
 import numpy as np
 
+from legato.config import KVElement
 from legato.models.arch import ArchConfig, LayerConfig, RopeConfig
 from legato.models.names import expected_weights
+from legato.program.build import build_program
+from legato.program.program import Program
 from legato.tensor import Tensor, WeightFormat
 
 HEAD_DIM = 16
@@ -89,6 +92,18 @@ def tiny_model(
         for name, shape in expected_weights(arch).items()
     }
     return arch, weights
+
+
+def tiny_program(
+    arch_overrides: Mapping[str, Any] | None = None,
+    *,
+    weight_format: WeightFormat = WeightFormat.F32,
+    kv_dtype: KVElement = "f16",
+    max_context: int = 256,
+) -> Program:
+    """The program of such a model, with blocks of 16 tokens."""
+    arch, weights = tiny_model(arch_overrides, weight_format=weight_format)
+    return build_program(arch, weights, block_size=16, kv_dtype=kv_dtype, max_context=max_context)
 
 
 def f32_tensor(name: str, values: np.ndarray) -> Tensor:

@@ -8,10 +8,9 @@ import pytest
 
 from legato.cost.estimate import ProgramWork, StepCost, step_work
 from legato.cost.machine import LinearPoint, MachineProfile
-from legato.program.build import build_program
 from legato.program.ops import StepShape, attended_pairs, op_cost, step_cost, weight_bytes
 from legato.program.program import OpKind
-from model.tiny import VARIATIONS, layers, tiny_model
+from model.tiny import VARIATIONS, layers, tiny_program
 
 ATTENTION = OpKind.ATTENTION
 NOTHING = MachineProfile(
@@ -26,11 +25,6 @@ NOTHING = MachineProfile(
 )
 
 
-def program_of(overrides=None):
-    arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
-
-
 @pytest.mark.parametrize("window", [None, 1, 5, 16, 40])
 def test_attended_pairs_are_those_of_a_causal_mask(window):
     for rows in (1, 2, 7, 30):
@@ -41,7 +35,7 @@ def test_attended_pairs_are_those_of_a_causal_mask(window):
 
 @pytest.mark.parametrize("overrides", VARIATIONS.values(), ids=VARIATIONS)
 def test_decodes_do_the_attention_and_read_the_weights_that_the_op_table_says(overrides):
-    program = program_of(overrides)
+    program = tiny_program(overrides)
     shape = StepShape(((1, 3), (1, 100), (1, 30)), 3)
     work, table = step_work(ProgramWork.of(program), shape), step_cost(program, shape)
     names = {name for op in program.ops if op.kind is OpKind.LINEAR for name in op.weights}
@@ -60,14 +54,14 @@ def _written_by_one_token(program) -> float:
 
 def test_a_window_bounds_what_attention_does():
     near, far = StepShape(((1, 24),), 1), StepShape(((1, 200),), 1)
-    windowed = ProgramWork.of(program_of({"layers": layers(16, 16)}))
-    full = ProgramWork.of(program_of({"layers": layers(None, None)}))
+    windowed = ProgramWork.of(tiny_program({"layers": layers(16, 16)}))
+    full = ProgramWork.of(tiny_program({"layers": layers(None, None)}))
     assert step_work(windowed, near) == step_work(windowed, far)
     assert step_work(full, near).attention_flops < step_work(full, far).attention_flops
 
 
 def test_each_coefficient_charges_its_own_amount():
-    program = program_of()
+    program = tiny_program()
     shape = StepShape(((1, 10), (20, 5)), 2)
     work = ProgramWork.of(program)
     step = step_work(work, shape)
@@ -86,7 +80,7 @@ def test_each_coefficient_charges_its_own_amount():
 
 
 def test_rows_are_interpolated_between_points_and_extrapolated_beyond():
-    program = program_of()
+    program = tiny_program()
     points = (LinearPoint(2, 2.0), LinearPoint(4, 10.0))
     cost = StepCost(program, replace(NOTHING, token_rows=points))
     weights = cost.work.tokens.weights
@@ -95,7 +89,7 @@ def test_rows_are_interpolated_between_points_and_extrapolated_beyond():
 
 
 def test_no_step_is_free():
-    assert StepCost(program_of(), NOTHING).predict_ns(StepShape(((1, 0),), 1)) == 1
+    assert StepCost(tiny_program(), NOTHING).predict_ns(StepShape(((1, 0),), 1)) == 1
 
 
 def test_a_profile_survives_json():

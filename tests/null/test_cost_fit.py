@@ -15,9 +15,8 @@ from legato.cost.estimate import ProgramWork, StepCost
 from legato.cost.fit import fit_profile, non_negative_least_squares
 from legato.cost.machine import LinearPoint, MachineProfile
 from legato.cost.timing import TimedStep, typical_steps
-from legato.program.build import build_program
 from legato.program.ops import StepShape
-from model.tiny import tiny_model
+from model.tiny import tiny_program
 
 TRUTH = MachineProfile(
     bandwidth=1e9,
@@ -34,8 +33,7 @@ STEP = StepShape(((1, 0),), 1)
 
 @pytest.fixture(scope="module")
 def program():
-    arch, weights = tiny_model()
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=2048)
+    return tiny_program(max_context=2048)
 
 
 def timed(cost: StepCost, shapes, noise: float = 0.0) -> list[TimedStep]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from fake_backend import alone, make_engine, make_request, summary, tokens_of
+from running_engine import collect
 
 from legato.async_engine import AsyncEngine
 from legato.clock import RealClock
@@ -30,10 +31,6 @@ def run(main, *, max_waiting: int = 100, **config) -> None:
             engine.stop()
 
     asyncio.run(limited())
-
-
-async def collect(engine, request):
-    return [event async for event in engine.generate(request)]
 
 
 def test_a_computation_runs_between_the_steps_of_a_stream_and_changes_nothing():
@@ -80,7 +77,7 @@ def test_an_error_of_a_computation_is_its_callers():
     run(main)
 
 
-def test_the_figures_afterwards_are_those_of_an_idle_engine():
+def test_a_computation_gives_its_blocks_back():
     async def main(engine, sync, backend):
         await engine.compute(lambda e: e.hidden_chunks([1] * 40))
         while engine.stats().engine.used_blocks:

@@ -6,13 +6,7 @@ import pytest
 from legato.errors import ProgramError
 from legato.program.build import build_program
 from legato.program.kv import group_layers, layer_location
-from legato.program.program import Program
-from model.tiny import VARIATIONS, f32_tensor, layers, tiny_model
-
-
-def program_of(overrides=None) -> Program:
-    arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+from model.tiny import VARIATIONS, f32_tensor, layers, tiny_model, tiny_program
 
 
 @pytest.mark.parametrize("overrides", VARIATIONS.values(), ids=VARIATIONS)
@@ -24,7 +18,7 @@ def test_every_variation_builds_and_uses_all_its_weights(overrides):
 
 
 def test_a_llama_layer_reads_like_the_transformer():
-    names = [op.name for op in program_of().ops if op.name.startswith("layers.0.")]
+    names = [op.name for op in tiny_program().ops if op.name.startswith("layers.0.")]
     assert [name.removeprefix("layers.0.") for name in names] == [
         "attention_norm",
         "q",
@@ -46,18 +40,18 @@ def test_a_llama_layer_reads_like_the_transformer():
 
 
 def test_a_gemma_layer_has_head_norms_and_post_norms():
-    names = {op.name.removeprefix("layers.0.") for op in program_of(VARIATIONS["gemma3"]).ops}
+    names = {op.name.removeprefix("layers.0.") for op in tiny_program(VARIATIONS["gemma3"]).ops}
     assert {"q_norm", "k_norm", "post_attention_norm", "post_ffn_norm", "embed_scaled"} <= names
 
 
 def test_the_residual_joins_the_input_of_each_half():
-    ops = {op.name: op for op in program_of({"layers": layers(*[None] * 3)}).ops}
+    ops = {op.name: op for op in tiny_program({"layers": layers(*[None] * 3)}).ops}
     assert ops["layers.1.attention_residual"].inputs == ("layers.0.ffn_residual", "layers.1.output")
     assert ops["layers.1.ffn_residual"].inputs == ("layers.1.attention_residual", "layers.1.down")
 
 
 def test_after_its_attention_the_last_layer_computes_only_rows_whose_output_is_wanted():
-    program = program_of()
+    program = tiny_program()
     rows = {op.name: program.buffers[op.outputs[0]].rows for op in program.ops if op.outputs}
     after = [name for name in rows if name.startswith("layers.1.")]
     first = after.index("layers.1.attention") + 1
@@ -67,7 +61,7 @@ def test_after_its_attention_the_last_layer_computes_only_rows_whose_output_is_w
 
 
 def test_a_tied_head_is_the_embedding():
-    ops = {op.name: op for op in program_of({"tied_head": True}).ops}
+    ops = {op.name: op for op in tiny_program({"tied_head": True}).ops}
     assert ops["logits"].weights == ("embed.weight",)
 
 
@@ -102,12 +96,12 @@ def test_equal_layers_share_one_group(window):
 
 
 def test_layer_location_finds_group_and_place():
-    layout = program_of({"layers": layers(20, None, 20, None)}).kv
+    layout = tiny_program({"layers": layers(20, None, 20, None)}).kv
     assert [layer_location(layout, layer) for layer in range(4)] == [(0, 0), (1, 0), (0, 1), (1, 1)]
     with pytest.raises(ProgramError, match="layer 4"):
         layer_location(layout, 4)
 
 
 def test_the_size_of_a_block_counts_keys_and_values_of_a_group():
-    layout = program_of({"layers": layers(20, 20, None, 20, 20, None)}).kv
+    layout = tiny_program({"layers": layers(20, 20, None, 20, 20, None)}).kv
     assert layout.block_bytes == 2 * 2 * 16 * 2 * 16 * 2

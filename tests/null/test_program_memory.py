@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from legato.program.build import build_program
 from legato.program.memory import lifetimes
-from model.tiny import VARIATIONS, tiny_model
+from model.tiny import VARIATIONS, tiny_program
 
 
 @pytest.mark.parametrize("overrides", VARIATIONS.values(), ids=VARIATIONS)
 def test_a_buffer_lives_from_the_op_that_writes_it_to_the_last_that_reads_it(overrides):
-    arch, weights = tiny_model(overrides)
-    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+    program = tiny_program(overrides)
     lives = lifetimes(program)
     assert lives.keys() == program.buffers.keys()
     for name, life in lives.items():

@@ -10,14 +10,9 @@ from legato.program.build import build_program
 from legato.program.ops import OPS, Cost, StepShape, op_cost, step_cost
 from legato.program.program import OpKind, Program
 from legato.tensor import WeightFormat
-from model.tiny import VARIATIONS, layers, tiny_model
+from model.tiny import VARIATIONS, layers, tiny_model, tiny_program
 
 MIXED = StepShape(sequences=((1, 100), (1, 7), (30, 0), (16, 32)), outputs=3)
-
-
-def program_of(overrides=None, weight_format=WeightFormat.F32, kv_dtype="f16") -> Program:
-    arch, weights = tiny_model(overrides, weight_format=weight_format)
-    return build_program(arch, weights, block_size=16, kv_dtype=kv_dtype, max_context=256)
 
 
 def cost_of(program: Program, kind: OpKind, shape: StepShape) -> Cost:
@@ -31,14 +26,14 @@ def test_every_kind_of_op_is_in_the_table():
 
 @pytest.mark.parametrize("overrides", VARIATIONS.values(), ids=VARIATIONS)
 def test_every_op_has_a_finite_cost_that_is_not_negative(overrides):
-    program = program_of(overrides)
+    program = tiny_program(overrides)
     for op in program.ops:
         cost = op_cost(op, program, MIXED)
         assert min(cost.flops, cost.weight_bytes, cost.kv_bytes, cost.activation_bytes) >= 0
 
 
 def test_linear_flops_are_two_per_parameter_and_row():
-    program = program_of()
+    program = tiny_program()
     matrices = [w for w in program.weights.values() if len(w.shape) == 2 and "embed" not in w.name]
     sampled = ("head", *(f"layers.1.{name}" for name in ("output", "gate", "up", "down")))
     late = sum(prod(w.shape) for w in matrices if w.name.startswith(sampled))
@@ -49,13 +44,13 @@ def test_linear_flops_are_two_per_parameter_and_row():
 
 def test_attention_flops_are_four_per_head_element_and_pair_of_tokens():
     pairs = 101 + 8 + 30 * 30 + 16 * 48
-    actual = cost_of(program_of(), OpKind.ATTENTION, MIXED).flops
+    actual = cost_of(tiny_program(), OpKind.ATTENTION, MIXED).flops
     assert actual == 2 * 4 * 4 * 16 * pairs  # layers, 4, heads, head_dim
 
 
 def test_a_window_bounds_what_attention_reads_and_computes():
     shape = StepShape(sequences=((1, 100), (8, 100), (4, 0)), outputs=1)
-    program = program_of({"layers": layers(24)})
+    program = tiny_program({"layers": layers(24)})
     cost = cost_of(program, OpKind.ATTENTION, shape)
     assert cost.flops == 4 * 4 * 16 * (24 + 8 * 24 + 4 * 4)
     assert cost.kv_bytes == (24 + 31 + 4) * 2 * 2 * 16 * 2
@@ -65,7 +60,7 @@ def test_a_window_bounds_what_attention_reads_and_computes():
     ("kv_dtype", "vector_bytes"), [("f32", 64), ("f16", 32), ("bf16", 32), ("int8", 16 + 4)]
 )
 def test_kv_traffic_is_one_write_and_one_read_per_sequence(kv_dtype, vector_bytes):
-    program = program_of(kv_dtype=kv_dtype)
+    program = tiny_program(kv_dtype=kv_dtype)
     token = 2 * 2 * vector_bytes  # keys and values, heads
     assert cost_of(program, OpKind.KV_APPEND, MIXED).kv_bytes == 2 * MIXED.tokens * token
     cached = 101 + 8 + 30 + 48
@@ -84,7 +79,7 @@ def test_weights_are_read_once_a_step_in_their_format():
 
 
 def test_a_step_without_outputs_reads_no_weights_after_the_last_attention():
-    program = program_of()
+    program = tiny_program()
     silent = StepShape(sequences=((16, 0),), outputs=0)
     spoken = StepShape(sequences=((16, 0),), outputs=1)
     difference = step_cost(program, spoken).weight_bytes - step_cost(program, silent).weight_bytes
@@ -93,7 +88,7 @@ def test_a_step_without_outputs_reads_no_weights_after_the_last_attention():
 
 
 def test_activation_traffic_counts_operands_and_result():
-    program = program_of()
+    program = tiny_program()
     add = next(op for op in program.ops if op.kind is OpKind.ADD)
     assert op_cost(add, program, MIXED).activation_bytes == 3 * 4 * 64 * MIXED.tokens
     take = next(op for op in program.ops if op.kind is OpKind.TAKE_ROWS)
@@ -101,8 +96,7 @@ def test_activation_traffic_counts_operands_and_result():
 
 
 def test_elementwise_ops_are_a_sliver_of_a_real_models_flops():
-    arch, weights = tiny_model({"hidden_size": 576, "ffn_size": 1536, "num_heads": 36})
-    program = build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+    program = tiny_program({"hidden_size": 576, "ffn_size": 1536, "num_heads": 36})
     shape = StepShape(sequences=((1, 10),), outputs=1)
     model = sum(cost_of(program, kind, shape).flops for kind in (OpKind.LINEAR, OpKind.ATTENTION))
     assert model <= step_cost(program, shape).flops <= 1.01 * model

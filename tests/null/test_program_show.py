@@ -2,27 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from legato.program.build import build_program
-from legato.program.program import Program
 from legato.program.quantities import format_bytes, format_quantity, format_ranges
 from legato.program.show import format_program, format_summary
-from model.tiny import VARIATIONS, layers, tiny_model
-
-
-def program_of(overrides=None) -> Program:
-    arch, weights = tiny_model(overrides)
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+from model.tiny import VARIATIONS, layers, tiny_program
 
 
 def test_layers_alike_are_shown_once():
-    text = format_program(program_of({"layers": layers(*[None] * 8)}), depth=10)
+    text = format_program(tiny_program({"layers": layers(*[None] * 8)}), depth=10)
     assert "layer 0; layers 1..6 are like it" in text
     assert "\nlayer 7 " in text  # the last takes rows
     assert text.count("gated_activation(") == 2
 
 
 def test_each_kind_of_layer_is_shown_with_the_layers_like_it():
-    text = format_program(program_of(VARIATIONS["gemma3"]), depth=10)
+    text = format_program(tiny_program(VARIATIONS["gemma3"]), depth=10)
     assert "layer 0; layers 1, 3..4 are like it" in text
     assert "\nlayer 2 " in text
     assert "\nlayer 5 " in text
@@ -30,14 +23,14 @@ def test_each_kind_of_layer_is_shown_with_the_layers_like_it():
 
 
 def test_all_layers_shows_every_op():
-    program = program_of()
+    program = tiny_program()
     text = format_program(program, depth=10, all_layers=True)
     assert "like it" not in text
     assert text.count("gated_activation(") == 2
 
 
 def test_a_line_gives_shape_operands_weight_and_cost():
-    text = format_program(program_of(), depth=10)
+    text = format_program(tiny_program(), depth=10)
     line = next(line for line in text.splitlines() if line.startswith("  gate"))
     assert " ".join(line.split()) == (
         "gate [T, 96] linear(ffn_norm) f32 [96, 64] 12.3 kFLOP 24.6 kB"
@@ -45,7 +38,7 @@ def test_a_line_gives_shape_operands_weight_and_cost():
 
 
 def test_every_op_name_appears():
-    program = program_of(VARIATIONS["gemma2"])
+    program = tiny_program(VARIATIONS["gemma2"])
     text = format_program(program, depth=10, all_layers=True)
     for op in program.ops:
         assert f"  {op.name.split('.')[-1]}" in text
@@ -53,7 +46,7 @@ def test_every_op_name_appears():
 
 def test_depth_raises_the_cost_of_attention():
     def attention_line(depth: int) -> str:
-        text = format_program(program_of(), depth=depth)
+        text = format_program(tiny_program(), depth=depth)
         return next(line for line in text.splitlines() if line.startswith("  attention [")).strip()
 
     assert attention_line(0).endswith("256 FLOP     128 B")
@@ -61,7 +54,7 @@ def test_depth_raises_the_cost_of_attention():
 
 
 def test_the_summary_gives_sizes_and_the_cost_of_a_token():
-    summary = format_summary(program_of({"layers": layers(20, None)}), depth=99)
+    summary = format_summary(tiny_program({"layers": layers(20, None)}), depth=99)
     for words in ("82.2 k", "f32 329 kB", "256 B a token", "2 x 1 layers", "window 20", "at 99"):
         assert words in summary
 

@@ -7,17 +7,15 @@ from dataclasses import replace
 import pytest
 
 from legato.errors import ProgramError
-from legato.program.build import build_program
 from legato.program.program import Buffer, KVGroup, Program, WeightInfo
 from legato.program.verify import verify
 from legato.tensor import WeightFormat
-from model.tiny import layers, tiny_model
+from model.tiny import layers, tiny_program
 
 
 @pytest.fixture
 def program() -> Program:
-    arch, weights = tiny_model({"layers": layers(24, 24)})
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+    return tiny_program({"layers": layers(24, 24)})
 
 
 def index_of(program: Program, name: str) -> int:

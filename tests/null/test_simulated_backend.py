@@ -17,17 +17,15 @@ from legato.cost.estimate import StepCost
 from legato.cost.machine import DEFAULT_PROFILE
 from legato.engine import Engine
 from legato.errors import BackendError, InvalidRequestError
-from legato.program.build import build_program
 from legato.program.ops import StepShape
-from model.tiny import tiny_model
+from model.tiny import tiny_program
 
 VOCAB = 5000
 
 
 @pytest.fixture(scope="module")
 def program():
-    arch, weights = tiny_model()
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+    return tiny_program()
 
 
 def engine_of(program, clock, **config):

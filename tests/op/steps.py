@@ -116,3 +116,13 @@ def make_step(
         sampling=sampling,
         want_logits=True,
     )
+
+
+def good_step() -> StepInput:
+    """Two sequences in one group: three new tokens, and one after 17 cached ones."""
+    return make_step([Part([1, 2, 3], 0, [[0]]), Part([4], 17, [[2, 3]])])
+
+
+def i32(*values: int) -> np.ndarray:
+    """`values` as an array of i32."""
+    return np.array(values, np.int32)

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 import openai
 import pytest
-from asgi_client import AsgiClient
 from fake_source import make_service
 from jsonschema import Draft202012Validator
 from live_server import LiveServer
@@ -34,11 +33,6 @@ SCHEMA = {
 @pytest.fixture
 def source() -> ObedientSource:
     return ObedientSource()
-
-
-@pytest.fixture
-def client(source) -> AsgiClient:
-    return AsgiClient(create_app(make_service(source), ServerSettings()))
 
 
 @pytest.fixture

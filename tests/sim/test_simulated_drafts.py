@@ -20,9 +20,8 @@ from legato.cost.estimate import StepCost
 from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
 from legato.draft_model import DraftModel, Target
 from legato.engine import Engine, EngineStats
-from legato.program.build import build_program
 from legato.program.program import Program
-from model.tiny import layers, tiny_model
+from model.tiny import layers, tiny_program
 
 SLOW = DEFAULT_PROFILE.times_as_fast(0.005)
 CONFIG = EngineConfig(num_kv_blocks=4000, max_sequences=32)
@@ -47,8 +46,7 @@ class UnsureBackend(SimulatedBackend):
 
 
 def make_program(count: int) -> Program:
-    arch, weights = tiny_model({"layers": layers(*[None] * count)})
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=256)
+    return tiny_program({"layers": layers(*[None] * count)})
 
 
 def simulated(program: Program, profile: MachineProfile, clock: VirtualClock) -> UnsureBackend:

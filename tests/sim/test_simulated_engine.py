@@ -11,8 +11,7 @@ from legato.bench.simulate import Workload, arrivals, simulate
 from legato.clock import VirtualClock
 from legato.config import EngineConfig
 from legato.cost.machine import DEFAULT_PROFILE
-from legato.program.build import build_program
-from model.tiny import tiny_model
+from model.tiny import tiny_program
 
 LOAD = Workload(rate=50.0, seconds=4.0, prompt=(4, 60), output=(2, 30))
 SLOW = DEFAULT_PROFILE.times_as_fast(0.005)
@@ -20,8 +19,7 @@ SLOW = DEFAULT_PROFILE.times_as_fast(0.005)
 
 @pytest.fixture(scope="module")
 def program():
-    arch, weights = tiny_model()
-    return build_program(arch, weights, block_size=16, kv_dtype="f16", max_context=128)
+    return tiny_program(max_context=128)
 
 
 def run(program, profile=SLOW, workload=LOAD, **config):
