@@ -1,10 +1,12 @@
 """The load of `serving.py` on a simulated engine: what scheduling and admission make of it.
 
     python benchmarks/simulated_load.py [--rates 4.76 5.66 6.5] [--seeds 8] [--seconds 20]
-        [--speed 1] [--noise 0.07] [--patience 1.1] [--ttft-ms 1000] [--tbt-ms 50]
+        [--speed 1] [--noise 0.07] [--slow FROM TO TIMES] [--patience 1.1] [--ttft-ms 1000]
+        [--tbt-ms 50]
 
 Steps take what the default profile of a machine that is `speed` times as fast says, times a
-lognormal error of each step (`noise`) and a slower one that lasts for some twenty steps. Virtual
+lognormal error of each step (`noise`) and a slower one that lasts for some twenty steps; from
+second FROM to TO they take TIMES times as long, as where others use the machine. Virtual
 time: a run is a function of its options and takes a second. Shares are over all seeds together; the
 last line is JSON.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -53,9 +55,13 @@ NS = 1e9
 class NoisySteps:
     """What steps take on a machine that is not quite what its profile says."""
 
-    def __init__(self, cost: StepCost, noise: float, seed: int) -> None:
+    def __init__(
+        self, cost: StepCost, noise: float, seed: int, stretch: Callable[[], float]
+    ) -> None:
+        """`stretch` is by how much steps take longer now."""
         self._cost = cost
         self._noise = noise
+        self._stretch = stretch
         self._random = np.random.default_rng(seed)
         self._slow = 0.0
 
@@ -64,7 +70,8 @@ class NoisySteps:
         fresh = SLOW_NOISE * math.sqrt(1 - PERSISTENCE**2)
         self._slow = PERSISTENCE * self._slow + fresh * self._random.normal()
         error = math.exp(self._slow + self._noise * self._random.normal())
-        return round(self._cost.predict_ns(shape) * error + STEP_NS + TOKEN_NS * shape.outputs)
+        ns = self._cost.predict_ns(shape) * error + STEP_NS + TOKEN_NS * shape.outputs
+        return round(ns * self._stretch())
 
 
 @dataclass
@@ -75,9 +82,9 @@ class Figures:
     requests: int
     fluid: float
     refused: float
-    ttft_p50: float
-    ttft_p99: float
-    tbt_p99: float
+    ttft_p50: float | None
+    ttft_p99: float | None
+    tbt_p99: float | None
 
 
 def main() -> None:
@@ -109,6 +116,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0, help="of arrivals")
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--noise", type=float, default=0.07)
+    parser.add_argument("--slow", type=float, nargs=3, default=[0.0, 0.0, 1.0])
     parser.add_argument("--patience", type=float, default=1.1)
     parser.add_argument("--ttft-ms", type=float, default=1000.0)
     parser.add_argument("--tbt-ms", type=float, default=50.0)
@@ -121,7 +129,12 @@ def simulate(
     """What came when; refused requests have no tokens."""
     clock = VirtualClock()
     faster = DEFAULT_PROFILE.times_as_fast(arguments.speed)
-    steps = NoisySteps(StepCost(program, faster), arguments.noise, seed)
+    since_s, until_s, times = arguments.slow
+
+    def stretch() -> float:
+        return times if since_s <= clock.now_ns() / NS < until_s else 1.0
+
+    steps = NoisySteps(StepCost(program, faster), arguments.noise, seed, stretch)
     backend = SimulatedBackend(program.vocab_size, steps, clock)
     engine = Engine(program, backend, config, clock, frozenset(), draw_seed=lambda: 1)
     coming = list(requests(rate, arguments.seconds, seed, clock.now_ns()))
@@ -172,17 +185,21 @@ def figures_of(rate: float, timelines: list[Timeline], config: EngineConfig) -> 
     deadlines = Deadlines(round(config.ttft_ms * 1e6), round(config.tbt_ms * 1e6))
     gaps = [timeline.gaps_ns() for timeline in timelines if timeline.stamps_ns]
     fluid = sum(fluidity(own, deadlines).index >= FLUID_ENOUGH for own in gaps)
-    ttft = np.array([own[0] for own in gaps]) / NS
-    tbt = np.concatenate([own[1:] for own in gaps]) / NS
+    requests = max(1, len(timelines))
     return Figures(
         rate=rate,
         requests=len(timelines),
-        fluid=round(fluid / len(timelines), 4),
-        refused=round(1 - len(gaps) / len(timelines), 4),
-        ttft_p50=round(float(np.median(ttft)), 3),
-        ttft_p99=round(float(np.percentile(ttft, 99)), 3),
-        tbt_p99=round(float(np.percentile(tbt, 99)), 4),
+        fluid=round(fluid / requests, 4),
+        refused=round(1 - len(gaps) / requests, 4),
+        ttft_p50=percentile_s([own[0] for own in gaps], 50),
+        ttft_p99=percentile_s([own[0] for own in gaps], 99),
+        tbt_p99=percentile_s([gap for own in gaps for gap in own[1:]], 99),
     )
+
+
+def percentile_s(durations_ns: list[int], share: float) -> float | None:
+    """In seconds; None of nothing."""
+    return round(float(np.percentile(durations_ns, share)) / NS, 4) if durations_ns else None
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ TRUTH = MachineProfile(
     kv_ns_per_byte=0.3,
 )
 STEP = StepShape(((1, 0),), 1)
+MS = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,27 @@ def test_a_burst_of_stalls_does_not_mislead_the_correction():
     for _ in range(40):
         correction.observe(100, 400)
     assert correction.factor < 1.1
+
+
+@pytest.mark.parametrize("step_ms", [5, 60])
+@pytest.mark.parametrize("times", [0.5, 1.3, 2.0])
+def test_a_machine_that_changed_is_known_within_half_a_second_or_nine_steps(step_ms, times):
+    correction, usual = Correction(), step_ms * MS
+    for _ in range(200):
+        correction.observe(usual, usual)
+    for speed in (times, 1.0):
+        for _ in range(max(9, round(500 / (step_ms * speed)))):
+            correction.observe(usual, round(usual * speed))
+        assert correction.factor == pytest.approx(speed, rel=0.05)
+
+
+def test_a_stall_of_a_tenth_of_a_second_is_no_change():
+    correction = Correction()
+    for _ in range(200):
+        correction.observe(5 * MS, 5 * MS)
+    for _ in range(5):
+        correction.observe(5 * MS, 20 * MS)
+    assert correction.factor < 1.02
 
 
 def test_the_running_error_is_that_of_corrected_predictions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -37,18 +38,25 @@ def program() -> Program:
     return hollow_program()
 
 
-def serve(program: Program, times: float, *, uneven: bool = False, **config: object) -> Served:
+Stretch = Callable[[float], float]
+"""By how much longer a step takes that begins at a time in seconds."""
+
+
+def serve(
+    program: Program, times: float, *, stretch: Stretch | None = None, **config: object
+) -> Served:
     """The workload at `times` its rate, in an open loop."""
     clock = VirtualClock()
     settings = EngineConfig(num_kv_blocks=4000, prefix_cache=False, ttft_ms=TTFT_MS, **config)
     engine = simulate_engine(program, DEFAULT_PROFILE, settings, clock)
-    if uneven:
-        random, run = Random(1), engine._backend.run
+    if stretch is not None:
+        run = engine._backend.run
 
         def run_longer(step: StepInput) -> StepOutput:
             start_ns = clock.now_ns()
             output = run(step)
-            clock.advance(int((clock.now_ns() - start_ns) * random.uniform(0.1, 0.9)))
+            took_ns = clock.now_ns() - start_ns
+            clock.advance(int(took_ns * (stretch(start_ns / 1e9) - 1)))
             return output
 
         engine._backend.run = run_longer
@@ -91,11 +99,29 @@ def test_overload_costs_no_goodput_and_the_admitted_are_on_time(program, times):
 
 def test_overload_costs_no_goodput_where_steps_take_longer_than_predicted(program):
     """Half as long again, by chance more or less: the margin of `patience` is for that."""
-    peak = serve(program, 1, uneven=True).goodput
-    served = serve(program, 10, uneven=True)
+    random = Random(1)
+
+    def uneven(time_s: float) -> float:
+        return random.uniform(1.1, 1.9)
+
+    peak = serve(program, 1, stretch=uneven).goodput
+    served = serve(program, 10, stretch=uneven)
     assert served.goodput >= 0.9 * peak
     late = sum(wait > TTFT_MS for wait in served.ttft_ms)
     assert late <= 0.05 * len(served.ttft_ms)
+
+
+@pytest.mark.parametrize("since_s", [0.0, 20.0])
+def test_a_machine_that_others_slow_down_for_some_seconds_admits_less(program, since_s):
+    """Only those are late who were admitted before it was known."""
+
+    def slow(time_s: float) -> float:
+        return 2.0 if since_s <= time_s < since_s + 10 else 1.0
+
+    served = serve(program, 1.2, stretch=slow)
+    late = sum(wait > TTFT_MS for wait in served.ttft_ms)
+    assert late <= 0.04 * len(served.ttft_ms)
+    assert served.goodput >= 0.85 * serve(program, 1.2).goodput
 
 
 def test_who_wants_tokens_faster_than_the_streams_beside_it_allow_is_refused(program):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from statistics import median_low
 
 RATE = 1 / 64
 """Weight of the newest step: the correction follows a change within about a hundred steps."""
@@ -24,17 +26,29 @@ LARGEST_SPREAD = math.log(1.25)
 SURPRISE = 0.15
 """Most by which one step may differ from what was learnt: more is a stall, not a wrong estimate."""
 
+CHANGE_NS = 200_000_000
+CHANGE_STEPS = 9
+CHANGE_SHARE = 0.75
+"""Where this share of the steps of so long a time, and of so many, differ by more than `SURPRISE`
+to the same side, it is no stall: the machine has changed."""
+
+MOST_RECENT = 256
+"""Steps that are looked back at."""
+
 
 class Correction:
     """Compares predictions with measured steps.
 
     The factor is an exponential moving mean of log(measured / predicted): a ratio of two and one
     of a half cancel. A step that differs much counts like one that differs a little (Huber 1964,
-    Robust Estimation of a Location Parameter), so that a burst of stalls does not mislead it.
+    Robust Estimation of a Location Parameter), so that a stall does not mislead it. Where nearly
+    all of the last steps differ so, their median is taken instead of what was learnt: a machine
+    that others slow down is known for it within half a second, and again when they are gone.
     """
 
     def __init__(self) -> None:
         self._log_ratio = 0.0
+        self._recent: deque[tuple[float, int]] = deque(maxlen=MOST_RECENT)
         self.steps = 0
         self.factor = 1.0
         """Multiply a prediction with this; 1 before any step, within [1/4, 4]."""
@@ -48,9 +62,26 @@ class Correction:
         ratio = math.log(measured_ns / predicted_ns)
         surprise = max(-SURPRISE, min(SURPRISE, ratio - self._log_ratio))
         self.steps += 1
+        self._recent.append((ratio, measured_ns))
         rate = max(RATE, 1 / self.steps)  # a plain mean of the first steps, then a moving one
-        self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + rate * surprise))
+        change = self._change() if abs(surprise) == SURPRISE else 0.0
+        moved = change or rate * surprise
+        self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + moved))
         self.factor = math.exp(self._log_ratio)
+
+    def _change(self) -> float:
+        """By how much the last steps differ from what was learnt, if nearly all of them do."""
+        surprises, took_ns = [], 0
+        for ratio, measured_ns in reversed(self._recent):
+            surprises.append(ratio - self._log_ratio)
+            took_ns += measured_ns
+            if took_ns >= CHANGE_NS and len(surprises) >= CHANGE_STEPS:
+                break
+        else:
+            return 0.0
+        middle = median_low(surprises)
+        differ = sum(abs(s) > SURPRISE and (s > 0) == (middle > 0) for s in surprises)
+        return middle if differ >= CHANGE_SHARE * len(surprises) else 0.0
 
 
 class CorrectionByKind:
