@@ -95,15 +95,6 @@ def test_more_rows_than_the_scratch_was_made_for_run_too(backend):
     small.close()
 
 
-def test_copied_blocks_hold_the_same_keys_and_values(backend):
-    backend.run(make_step([Part(range(16), 0, [[0]])], outputs=[]))
-    original = backend.run(make_step([Part([3], 16, [[0, 1]])])).logits
-    backend.copy_blocks([0], [5])
-    np.testing.assert_array_equal(
-        backend.run(make_step([Part([3], 16, [[5, 6]])])).logits, original
-    )
-
-
 @pytest.mark.parametrize(("sources", "targets"), [([0], [8]), ([-1], [0]), ([0, 1], [2])])
 def test_blocks_outside_the_pool_are_not_copied(backend, sources, targets):
     with pytest.raises(BackendError, match="cannot copy KV blocks"):

@@ -89,9 +89,10 @@ first token, `ttft_ms` and `total_ms` from the arrival to the delivery of the fi
 do, as the kernel stamps them (on Linux, without TLS; else when the server reads them); a token is
 delivered when its chunk is written.
 
-`cached_tokens` of the prompt came from the prefix cache. Where speculation guessed tokens, `speculation` holds how many it `drafted` and how many of
-them were `accepted`. Where the machine has a price (`--price-per-hour`), `cost` holds the
-`machine_ms` that the answer took of all steps, and their `price`. `metadata` is the request's.
+`cached_tokens` of the prompt came from the prefix cache. Where speculation guessed tokens,
+`speculation` holds how many it `drafted` and how many of them were `accepted`. Where the machine
+has a price (`--price-per-hour`), `cost` holds the `machine_ms` that the answer took of all steps,
+and their `price`. `metadata` is the request's.
 
 A text ends with `finish_reason` `stop` (the end of the sequence, a stop string or token), `length`
 (`max_tokens` or the context) or `tool_calls`; on /v1/responses with `status` `completed` or
