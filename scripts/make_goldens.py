@@ -156,7 +156,8 @@ def randomise(name: str, parameter: torch.Tensor, norm_around_zero: bool) -> Non
 def logits(model: PreTrainedModel, token_ids: torch.Tensor) -> np.ndarray:
     """Logits of every position, f32 [T, vocab]."""
     with torch.no_grad():
-        return model(token_ids[None]).logits[0].to(torch.float32).numpy()
+        values: np.ndarray = model(token_ids[None]).logits[0].to(torch.float32).numpy()
+    return values
 
 
 def make_real(path: Path) -> None:
@@ -190,7 +191,7 @@ def transformers_model(ours: Model, model_type: str) -> PreTrainedModel:
     state = model.state_dict()
     for name in state:
         canonical = translate(name, hf_family(model_type).hf_names)
-        if canonical in ours.weights:
+        if canonical is not None and canonical in ours.weights:
             state[name] = torch.from_numpy(unconverted(ours, canonical))
         elif canonical != "head.weight":
             raise ValueError(f"{name} has no counterpart")

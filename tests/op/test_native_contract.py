@@ -11,6 +11,7 @@ import pytest
 from legato.config import EngineConfig
 from legato.errors import BackendError, CapacityError
 from legato.program.build import build_program
+from legato.tensor import WeightFormat
 from model.tiny import tiny_model
 from op.steps import Part, good_step, i32, make_step, sampling_input
 
@@ -138,8 +139,6 @@ def test_a_forced_instruction_set_is_in_the_name():
 
 def test_more_precision_is_nearer_to_the_weights():
     """Error of the logits against precision "exact" falls from fast over balanced."""
-    from legato.tensor import WeightFormat
-
     arch, weights = tiny_model(weight_format=WeightFormat.Q4_1)
     program = build_program(arch, weights, block_size=16, kv_dtype="f32", max_context=64)
     logits = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator
 
 from fake_source import FakeSource, make_service
@@ -64,8 +65,6 @@ def main() -> None:
     app = create_app(make_service(engine), settings, lifecycle=lifecycle)
     server = GracefulServer(app, engine, lifecycle, settings)  # type: ignore[arg-type]
     if "finish" in sys.argv:
-        import threading
-
         threading.Thread(
             target=lambda: (sys.stdin.readline(), engine.release()), daemon=True
         ).start()

@@ -1,8 +1,13 @@
+import asyncio
 import time
 
 import pytest
+from asgi_client import AsgiClient
+from fake_source import make_service
 
+from legato.server.app import create_app
 from legato.server.responses import ChatCompletion, ChatCompletionChunk
+from legato.server.settings import ServerSettings
 
 PATH = "/v1/chat/completions"
 
@@ -59,8 +64,6 @@ def test_a_stream_gives_role_then_text_then_finish_then_done(client, chat_body):
 
 def test_the_role_comes_together_with_the_first_token(client, source, chat_body):
     call = client.start_post(PATH, {**chat_body, "stream": True})
-    import asyncio
-
     asyncio.run(call.run())
     assert call.answer.chunks[0].count(b"data: ") == 2
     assert b'"content": "H"' in call.answer.chunks[0]
@@ -189,12 +192,6 @@ def test_metadata_comes_back(client, chat_body):
 
 
 def test_a_model_without_template_refuses_chat(source, chat_body):
-    from asgi_client import AsgiClient
-    from fake_source import make_service
-
-    from legato.server.app import create_app
-    from legato.server.settings import ServerSettings
-
     client = AsgiClient(create_app(make_service(source, template=None), ServerSettings()))
     answer = client.post(PATH, chat_body)
     assert (answer.status, answer.error["param"]) == (400, "messages")

@@ -83,12 +83,12 @@ def test_a_stream_has_the_same_text_and_ends_with_done(client):
 
 
 def test_one_failing_prompt_ends_the_others(client, source):
-    class Refusal(Exception):
+    class RefusalError(Exception):
         pass
 
     async def fail_late(number):
         if number == 3:
-            raise Refusal("secret detail")
+            raise RefusalError("secret detail")
 
     source.before = fail_late
     answer = client.post(PATH, body(prompt=["a", "b", "c"]))

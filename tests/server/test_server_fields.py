@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from legato.server.openapi import BODIES
 from legato.server.protocol import ChatRequest, CompletionRequest
 from legato.validate import RANGES
 
@@ -143,8 +144,6 @@ def test_unknown_fields_are_all_named(client, path):
 
 @pytest.mark.parametrize("path", BASES)
 def test_null_means_the_default_for_every_optional_field(client, source, path):
-    from legato.server.openapi import BODIES
-
     fields = BODIES[path].model_fields
     nulls = {name: None for name, field in fields.items() if not field.is_required()}
     refused = dict.fromkeys(BODIES[path].refused)

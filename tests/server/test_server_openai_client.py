@@ -1,5 +1,7 @@
 """The real client of OpenAI against a real HTTP server."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 
 import openai
@@ -112,8 +114,6 @@ def test_a_failure_in_a_stream_reaches_the_reader(api, source):
 
 @pytest.mark.parametrize("reads", [0, 2])
 def test_closing_a_stream_cancels_the_request(api, source, reads):
-    import threading
-
     cancelled = threading.Event()
 
     class Recording(list):
@@ -123,8 +123,6 @@ def test_closing_a_stream_cancels_the_request(api, source, reads):
 
     async def hang(number):
         if number == 5:
-            import asyncio
-
             await asyncio.Event().wait()
 
     source.cancelled = Recording()

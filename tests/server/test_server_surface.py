@@ -1,5 +1,6 @@
 """Models, metrics, unknown names, and the schema's truth."""
 
+import asyncio
 import json
 
 import pytest
@@ -70,8 +71,6 @@ def test_an_unknown_model_is_not_found(client, path):
     ],
 )
 def test_unknown_paths_and_wrong_methods(client, method, path, status):
-    import asyncio
-
     answer = asyncio.run(client.call(method, path).run())
     assert answer.status == status
     assert set(answer.json()) == {"error"}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tiny_tokenizers import golden
 
+from legato.models.load import load_model
 from legato.models.model import Model
 from legato.text.chat import chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
@@ -13,8 +14,6 @@ pytestmark = pytest.mark.real_model
 
 
 def loaded(path) -> Tokenizer:
-    from legato.models.load import load_model
-
     model: Model = load_model(path)
     return load_tokenizer(model.tokenizer)
 
