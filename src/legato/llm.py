@@ -19,10 +19,11 @@ from legato.compute import make_compute
 from legato.config import EngineConfig
 from legato.constrain.compiler import GrammarCompiler
 from legato.constrain.form import OutputForm, from_response_format
-from legato.core import Constraint, Request, SamplingParams
+from legato.core import Constraint, SamplingParams
 from legato.engine import EngineStats
 from legato.errors import InvalidRequestError, LegatoError
-from legato.llm_results import Encoded, GenerationResult, Job, Solution
+from legato.llm_jobs import Jobs
+from legato.llm_results import Encoded, GenerationResult, Solution
 from legato.text.chat_messages import normalised_messages
 from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
@@ -33,7 +34,6 @@ from legato.tools.grammar import tool_form
 from legato.tools.parse import parse_tool_use, parse_tools
 from legato.tools.reading import make_parser, written_dialect
 from legato.tools.shown import shown_tools
-from legato.validate import check_params
 
 Prompt = str | List[int]
 Message = Mapping[str, Any]
@@ -76,9 +76,7 @@ class LLM:
         self._tools = style_of(parts.tokenizer.chat_template)
         self._grammars = GrammarCompiler(parts.tokenizer)
         self._engine = parts.engine
-        self._clock = clock
-        self._jobs: dict[str, Job] = {}
-        self._added = 0
+        self._jobs = Jobs(parts.engine, clock, lambda params: SampleText(parts.tokenizer, params))
         self._closed = False
 
     @property
@@ -222,10 +220,10 @@ class LLM:
             compute = replace(compute, shared=shared)
         constraint = self._constraint(response_format)
         requests = [
-            replace(self._request(prompt, chosen, constraint), compute=compute)
+            replace(self._jobs.request(prompt, chosen, constraint), compute=compute)
             for prompt in prompts
         ]
-        return [_solution(result) for result in self._run(requests, prompts, compute.shared)]
+        return [_solution(result) for result in self._jobs.run(requests, prompts, compute.shared)]
 
     def encode_chat(self, messages: List[Message]) -> tuple[int, ...]:
         """The prompt that `chat` gives the model, as token ids."""
@@ -260,86 +258,16 @@ class LLM:
         self, prompts: List[Encoded], params: List[SamplingParams], constraint: Constraint | None
     ) -> list[GenerationResult]:
         pairs = zip(prompts, params, strict=True)
-        requests = [self._request(prompt, chosen, constraint) for prompt, chosen in pairs]
-        return self._run(requests, prompts)
-
-    def _run(
-        self,
-        requests: List[Request],
-        prompts: List[Encoded],
-        shared: SharedSamples | None = None,
-    ) -> list[GenerationResult]:
-        """Finish `requests`; whenever all that runs waits for `shared` samples, some are given."""
-        for request in requests:
-            self._engine.check(request)
-        jobs = [
-            self._start(request, prompt) for request, prompt in zip(requests, prompts, strict=True)
-        ]
-        try:
-            while waiting := [job for job in jobs if job.unfinished]:
-                if shared is not None and not self._engine.has_work:
-                    shared.give()
-                    for job in waiting:
-                        self._engine.resume(job.request_id)
-                self._step()
-        finally:
-            for job in jobs:
-                self._finish(job)
-        return [job.result for job in jobs]
+        requests = [self._jobs.request(prompt, chosen, constraint) for prompt, chosen in pairs]
+        return self._jobs.run(requests, prompts)
 
     def _stream(
         self, prompt: Encoded, params: SamplingParams, wanted: ResponseFormat
     ) -> Iterator[str]:
         if params.n != 1:
             raise InvalidRequestError("a stream has one sample; n must be 1", "n")
-        request = self._request(prompt, params, self._constraint(wanted))
-        self._engine.check(request)
-        return self._pieces(request, prompt)
-
-    def _pieces(self, request: Request, prompt: Encoded) -> Iterator[str]:
-        job = self._start(request, prompt)
-        given = 0
-        output = job.result.outputs[0]
-        try:
-            while job.unfinished or given < len(output.text):
-                if given < len(output.text):
-                    given, start = len(output.text), given
-                    yield output.text[start:given]
-                else:
-                    self._step()
-        finally:
-            self._finish(job)
-        if output.error is not None:
-            raise LegatoError(output.error)
-
-    def _step(self) -> None:
-        for event in self._engine.step():
-            job = self._jobs.get(event.request_id)
-            if job is not None and job.take(event):
-                self._engine.cancel(event.request_id, event.index)
-
-    def _start(self, request: Request, prompt: Encoded) -> Job:
-        job = Job(request, prompt, self._clock.now_ns(), self._new_text)
-        self._engine.add(request)
-        self._jobs[request.id] = job
-        return job
-
-    def _new_text(self, params: SamplingParams) -> SampleText:
-        return SampleText(self.tokenizer, params)
-
-    def _finish(self, job: Job) -> None:
-        """Forget `job`; what still runs of it is cancelled."""
-        del self._jobs[job.request_id]
-        self._engine.cancel(job.request_id)
-
-    def _request(
-        self, prompt: Encoded, params: SamplingParams, constraint: Constraint | None
-    ) -> Request:
-        self._added += 1
-        check_params(params, self._engine.vocab_size)
-        return Request(
-            id=f"llm-{self._added}", prompt=prompt.token_ids, params=params, constraint=constraint
-        )
+        request = self._jobs.request(prompt, params, self._constraint(wanted))
+        return self._jobs.stream(request, prompt)
 
     def _constraint(self, wanted: ResponseFormat, use: ToolUse = NO_TOOLS) -> Constraint | None:
         form = wanted if isinstance(wanted, OutputForm) else from_response_format(wanted)

@@ -1,12 +1,11 @@
-"""What `LLM` gives: results, and the requests that they are made of."""
+"""What `LLM` gives, and the prompts that it is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from legato.completion import SampleText, TextDelta
-from legato.core import FinishReason, Outcome, Request, SamplingParams, TokenEvent, TokenLogprobs
+from legato.core import FinishReason, Outcome, TokenLogprobs
 from legato.tools.calls import ToolCall
 
 
@@ -81,50 +80,3 @@ class Encoded:
 
     text: str | None
     token_ids: tuple[int, ...]
-
-
-class Job:
-    """The result of one request in the making."""
-
-    def __init__(
-        self,
-        request: Request,
-        prompt: Encoded,
-        arrival_ns: int,
-        new_text: Callable[[SamplingParams], SampleText],
-    ) -> None:
-        params = request.params
-        self.request_id = request.id
-        self.unfinished = params.n
-        self._texts = [new_text(params) for _ in range(params.n)]
-        logprobs = params.logprobs is not None
-        self.result = GenerationResult(
-            prompt=prompt.text,
-            prompt_token_ids=list(prompt.token_ids),
-            outputs=[SampleResult(i, logprobs=[] if logprobs else None) for i in range(params.n)],
-            arrival_ns=arrival_ns,
-        )
-
-    def take(self, event: TokenEvent) -> bool:
-        """Add `event`; True where its sample has ended by a stop string, of which the engine
-        does not know."""
-        text, output = self._texts[event.index], self.result.outputs[event.index]
-        self.result.outcome = event.outcome or self.result.outcome
-        if text.finish_reason is not None:
-            return False
-        delta = text.push(event)
-        _add(output, event, delta)
-        self.result.cached_tokens = max(self.result.cached_tokens, event.cached_tokens)
-        self.unfinished -= delta.finish_reason is not None
-        return delta.finish_reason is not None and event.finish_reason is None
-
-
-def _add(output: SampleResult, event: TokenEvent, delta: TextDelta) -> None:
-    output.text += delta.text
-    output.finish_reason = delta.finish_reason
-    output.error = delta.error
-    if event.token_id is not None:
-        output.token_ids.append(event.token_id)
-        output.token_times_ns.append(event.time_ns)
-    if output.logprobs is not None and event.logprobs is not None:
-        output.logprobs.append(event.logprobs)
