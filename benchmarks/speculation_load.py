@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, chain, cycle, islice, pairwise
 from pathlib import Path
@@ -34,13 +36,29 @@ from legato.models.load import load_model
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 Prompt = tuple[int, ...]
-Texts = dict[str, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What came of a load.
+
+    Attributes:
+        gaps_ns: times between two tokens of one answer, of all.
+        whole_ns: from the arrival of each request to its last token.
+        seconds: from the start to the last token.
+        texts: the answer of each request.
+    """
+
+    gaps_ns: list[int]
+    whole_ns: list[float]
+    seconds: float
+    texts: dict[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Times between tokens and of whole requests, and output tokens a second from the first
-    arrival to the last token."""
+    """Times between tokens and of whole requests, and output tokens a second from the start to the
+    last token."""
 
     tbt_p50_ms: float
     tbt_p99_ms: float
@@ -50,42 +68,55 @@ class Figures:
 
 
 def serve(
-    engine: Engine, clock: Clock, prompts: list[Prompt], arrivals: list[float], output: int
-) -> tuple[Figures, Texts]:
-    """Add prompt i `arrivals[i]` seconds after the start, and step until all have ended."""
-    params = SamplingParams(temperature=0.0, max_tokens=output)
+    engine: Engine,
+    clock: Clock,
+    prompts: list[Prompt],
+    arrivals: list[float],
+    output: int,
+    wait_ns: Callable[[int], None] = lambda ns: time.sleep(ns / NS_PER_S),
+) -> Served:
+    """Add prompt i with seed i `arrivals[i]` seconds after the start, and step until all have
+    ended. `wait_ns` lets time pass where there is nothing to do."""
     waiting = deque(enumerate(arrivals))
     stamps: dict[str, list[int]] = {}
-    texts: Texts = {}
+    texts: dict[str, list[int]] = {}
     start = clock.now_ns()
     while waiting or engine.has_work:
         while waiting and start + waiting[0][1] * NS_PER_S <= clock.now_ns():
             number, at = waiting.popleft()
             came = start + round(at * NS_PER_S)
+            params = SamplingParams(temperature=0.0, max_tokens=output, seed=number)
             engine.add(
                 Request(id=str(number), prompt=prompts[number], params=params, arrived_ns=came)
             )
         if not engine.has_work:
-            time.sleep(max(0.0, start / NS_PER_S + waiting[0][1] - clock.now_ns() / NS_PER_S))
+            wait_ns(max(0, math.ceil(start + waiting[0][1] * NS_PER_S) - clock.now_ns()))
         for event in engine.step():
             stamps.setdefault(event.request_id, []).append(event.time_ns)
             if event.token_id is not None:
                 texts.setdefault(event.request_id, []).append(event.token_id)
-    return figures_of(stamps, start, arrivals), texts
-
-
-def figures_of(stamps: dict[str, list[int]], start: int, arrivals: list[float]) -> Figures:
-    """From the times of all tokens by request."""
     gaps = [b - a for times in stamps.values() for a, b in pairwise(times)]
     whole = [times[-1] - start - arrivals[int(n)] * NS_PER_S for n, times in stamps.items()]
-    tokens = sum(map(len, stamps.values()))
+    return Served(gaps, whole, (max(map(max, stamps.values())) - start) / NS_PER_S, texts)
+
+
+def figures_of(runs: Sequence[Served]) -> Figures:
+    """Figures of all runs together."""
+    gaps = [gap for run in runs for gap in run.gaps_ns]
+    tokens = sum(len(text) for run in runs for text in run.texts.values())
     return Figures(
         tbt_p50_ms=median(gaps) / NS_PER_MS,
         tbt_p99_ms=float(np.percentile(gaps, 99)) / NS_PER_MS,
         tbt_max_ms=max(gaps) / NS_PER_MS,
-        request_p50_s=median(whole) / NS_PER_S,
-        tokens_per_s=tokens * NS_PER_S / (max(map(max, stamps.values())) - start),
+        request_p50_s=median(whole for run in runs for whole in run.whole_ns) / NS_PER_S,
+        tokens_per_s=tokens / sum(run.seconds for run in runs),
     )
+
+
+def arrivals_at(rate: float, count: int, seed: int) -> list[float]:
+    """When `count` requests come, in seconds: a Poisson process of `rate` a second."""
+    draw = random.Random(seed).expovariate
+    return list(accumulate(draw(rate) for _ in range(count)))
 
 
 def encoded_prompts(path: Path, count: int) -> list[Prompt]:
@@ -115,25 +146,21 @@ def main() -> None:
     at_once = [0.0] * len(prompts)
     for engine in engines.values():
         serve(engine, clock, prompts, at_once, chosen.output)  # fills the prefix cache
-    begin = clock.now_ns()
-    serve(engines["off"], clock, prompts, at_once, chosen.output)
-    rate = chosen.share * len(prompts) * NS_PER_S / (clock.now_ns() - begin)
-    runs: dict[str, list[Figures]] = {name: [] for name in engines}
+    capacity = len(prompts) / serve(engines["off"], clock, prompts, at_once, chosen.output).seconds
+    runs: dict[str, list[Served]] = {name: [] for name in engines}
     for number in range(chosen.rounds):
-        draw = random.Random(number).expovariate
-        arrivals = list(accumulate(draw(rate) for _ in prompts))
-        texts: list[Texts] = []
+        arrivals = arrivals_at(chosen.share * capacity, len(prompts), number)
         for name, engine in engines.items():
-            figures, written = serve(engine, clock, prompts, arrivals, chosen.output)
-            runs[name].append(figures)
-            texts.append(written)
-            print(name, "  ".join(f"{k} {v:.2f}" for k, v in asdict(figures).items()), flush=True)
-        assert texts[0] == texts[1], "speculation changed a text"
-    medians = {
-        name: {key: median(getattr(f, key) for f in all_of) for key in asdict(all_of[0])}
-        for name, all_of in runs.items()
-    }
-    print(json.dumps({"requests_per_s": rate, "share": chosen.share, "medians": medians}))
+            runs[name].append(serve(engine, clock, prompts, arrivals, chosen.output))
+            print_figures(name, figures_of(runs[name][-1:]))
+        assert len({str(of[-1].texts) for of in runs.values()}) == 1, "speculation changed a text"
+    found = {name: asdict(figures_of(of)) for name, of in runs.items()}
+    print(json.dumps({"requests_per_s": chosen.share * capacity, "all_rounds": found}))
+
+
+def print_figures(name: str, figures: Figures) -> None:
+    """One line."""
+    print(f"{name:12}", "  ".join(f"{k} {v:.2f}" for k, v in asdict(figures).items()), flush=True)
 
 
 if __name__ == "__main__":

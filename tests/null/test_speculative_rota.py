@@ -6,8 +6,15 @@ import pytest
 
 from legato.scheduler.budget import UNLIMITED, StepBudget
 from legato.speculative.accept import PRIOR_RATES
-from legato.speculative.depth import MARGIN, choose_depths, least_gain
-from legato.speculative.rota import ALWAYS, LONGEST_WAIT, Rota, RowPrices
+from legato.speculative.depth import MARGIN, choose_depths, least_gain, longest_ns
+from legato.speculative.rota import (
+    ALWAYS,
+    HOPELESS_WAIT,
+    LONGEST_WAIT,
+    MOST_HOPED,
+    Rota,
+    RowPrices,
+)
 from legato.speculative.speculator import BatchSpeculator
 from null.fake_backend import finish_all, make_engine, make_request
 
@@ -71,6 +78,24 @@ def test_a_full_batch_without_luck_is_hardly_ever_asked():
     assert drafter.asked <= 32 * (LONG // LONGEST_WAIT + 2)
 
 
+def test_where_no_draft_can_pay_nobody_is_asked_for_long():
+    rota = Rota()
+    assert rota.may_pay(2, MOST_HOPED)
+    assert rota.begin(2)
+    assert not rota.may_pay(2, MOST_HOPED + 0.01)
+    asked = [rota.begin(2) for _ in range(4 * HOPELESS_WAIT)]
+    assert sum(asked) == 4
+    assert rota.begin(1)  # of another number nothing is known
+
+
+def test_drafts_lengthen_steps_less_the_more_sequences_wait():
+    assert longest_ns(1, 10.0) == float("inf")
+    stretches = [longest_ns(decodes, 1.0) for decodes in (2, 4, 8, 32)]
+    assert stretches == sorted(stretches, reverse=True)
+    assert stretches[0] == 1.5
+    assert stretches[-1] > 1
+
+
 def test_the_least_gain_is_what_the_cheapest_rows_must_bring():
     assert least_gain(1, lambda rows: 1 + 0.1 * rows, 8) == pytest.approx(
         (MARGIN * 1.8 - 1) / 8, abs=1e-9
@@ -87,8 +112,9 @@ def test_below_the_least_gain_no_depth_pays(decodes, slope, jump):
         return 1 + slope * rows + jump * (decodes + rows > 8)
 
     least = least_gain(decodes, step_ns, 256)
-    below = [[0.999 * min(least, 1.0)] * 8] * decodes
-    assert sum(choose_depths(below, step_ns, UNLIMITED, 256)) == 0
+    below = [[0.99 * min(least, 1.0)] * 8] * decodes  # numbers between those probed cost less
+    limit_ns = longest_ns(decodes, step_ns(0))
+    assert sum(choose_depths(below, step_ns, limit_ns, 256)) == 0
 
 
 def test_equal_steps_are_priced_once():

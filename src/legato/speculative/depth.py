@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heapreplace
+from math import sqrt
 
 MIN_GAIN = 0.02
 """A drafted token that adds less than this is not worth its bookkeeping."""
@@ -15,11 +16,29 @@ _PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 24, 31, 32, 48, 64, 96, 128, 192,
 """Numbers of drafted rows at which it is asked what a row costs."""
 
 
+STRETCH = 0.5
+"""By this part of its time drafts may lengthen a step of two sequences."""
+
+
+def longest_ns(decodes: int, decode_ns: float) -> float:
+    """How long drafts may make a step of `decodes` sequences, which takes `decode_ns` without.
+
+    Who has no draft, or a wrong one, gets its next token no sooner for it. So they lengthen the
+    step by at most `STRETCH`, and by less where more wait: with the root of their number, the
+    long steps of a crowd, which the tail of the times between tokens is made of, get no longer
+    (`benchmarks/simulated_speculation.py`). A sequence alone waits for nobody's draft but its own.
+    """
+    if decodes == 1:
+        return float("inf")
+    return (1 + STRETCH * sqrt(2 / decodes)) * decode_ns
+
+
 def least_gain(decodes: int, step_ns: Callable[[int], float], max_rows: int) -> float:
     """What a drafted row must add to the tokens of a step for any number of them to pay.
 
-    Where rows share their cost, many may pay and one not: the cheapest number counts. It is
-    above 1 where no draft pays, however good; infinite without a row to spare.
+    Where rows share their cost, many may pay and one not: the cheapest number counts, of those
+    with which the step is not too long. It is above 1 where no draft pays, however good; infinite
+    without a row to spare.
 
     Args:
         decodes: sequences that decode in the step.
@@ -27,14 +46,13 @@ def least_gain(decodes: int, step_ns: Callable[[int], float], max_rows: int) -> 
         max_rows: most drafted rows in all.
     """
     alone_ns = step_ns(0)
-    return min(
-        (
-            (MARGIN * step_ns(rows) / alone_ns - 1) * decodes / rows
-            for rows in _PROBES
-            if rows <= max_rows
-        ),
-        default=float("inf"),
-    )
+    limit_ns = longest_ns(decodes, alone_ns)
+    found = float("inf")
+    for rows in _PROBES:
+        if rows > max_rows or (time_ns := step_ns(rows)) > limit_ns:
+            break
+        found = min(found, (MARGIN * time_ns / alone_ns - 1) * decodes / rows)
+    return found
 
 
 def choose_depths(
@@ -54,8 +72,6 @@ def choose_depths(
         limit_ns: the time that deadlines leave for the step; a longer one is not chosen.
         max_rows: most drafted rows in all.
     """
-    if len(gains) == 1:
-        return [_choose_depth(gains[0], step_ns, limit_ns, max_rows)]
     depths = [0] * len(gains)
     heap = [(-own[0], i) for i, own in enumerate(gains) if own]
     heapify(heap)
@@ -75,20 +91,3 @@ def choose_depths(
         if tokens / time > best:
             best, best_depths = tokens / time, list(depths)
     return best_depths
-
-
-def _choose_depth(
-    gains: Sequence[float], step_ns: Callable[[int], float], limit_ns: float, max_rows: int
-) -> int:
-    """`choose_depths` of one sequence."""
-    depth, tokens, best = 0, 1.0, 0.0
-    for rows, gain in enumerate(gains[:max_rows], 1):
-        if gain < MIN_GAIN:
-            break
-        best = best or MARGIN / step_ns(0)
-        tokens += gain
-        if (time := step_ns(rows)) > limit_ns:
-            break
-        if tokens / time > best:
-            depth, best = rows, tokens / time
-    return depth

@@ -2,6 +2,7 @@
 
 A sequence that has just drafted is asked in every step. The others are asked all
 together every few steps: of many sequences, where a draft seldom pays, more seldom than of few.
+Where no draft could pay, however good, nobody is asked, nor told of texts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ ALWAYS = 2
 LONGEST_WAIT = 16
 """Steps after which everybody is asked again, at most."""
 
+MOST_HOPED = 0.8
+"""Where a drafted row must add more tokens than this to pay, hardly any does, and what could be won
+is less than what looking for it takes."""
+
+HOPELESS_WAIT = 64
+"""Steps after which it is seen again whether a draft could pay."""
+
 _DEPTH_STEP = 256
 """Cached tokens by which two steps must differ for their rows to be priced anew."""
 
@@ -32,11 +40,19 @@ class Rota:
     def __init__(self) -> None:
         self.promising: set[Sequence] = set()
         self._steps = 0
+        self._hopeless = 0  # so many sequences that no draft pays; 0: none is known
 
     def begin(self, decodes: int) -> bool:
         """A step of `decodes` sequences begins: whether anybody is to be asked in it."""
         self._steps += 1
+        if decodes == self._hopeless:
+            return self._steps % HOPELESS_WAIT == 0
         return bool(self.promising) or self.asks_all(decodes)
+
+    def may_pay(self, decodes: int, least_gain: float) -> bool:
+        """Whether to ask at all where `least_gain` (see `depth`) must be reached; remembered."""
+        self._hopeless = decodes if least_gain > MOST_HOPED else 0
+        return not self._hopeless
 
     def asks_all(self, decodes: int) -> bool:
         """Whether everybody is asked in this step."""

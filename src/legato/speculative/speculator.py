@@ -8,21 +8,16 @@ from dataclasses import dataclass
 from legato.clock import Clock
 from legato.scheduler.batch import NO_DRAFTING, Drafting
 from legato.scheduler.budget import StepBudget
-from legato.scheduler.policy import step_limit_ns
 from legato.scheduler.sequence import Sequence
 from legato.scheduler.stats import SpeculationFigures
 from legato.speculative.accept import Acceptance
 from legato.speculative.account import DraftAccount
-from legato.speculative.depth import choose_depths
+from legato.speculative.depth import choose_depths, longest_ns
 from legato.speculative.draft import Draft, Drafter
 from legato.speculative.rota import Rota, RowPrices, RowTimes
 
 MAX_DEPTH = 16
 """Most tokens that are drafted for one sequence where the depth is chosen by prediction."""
-
-LONGEST_STEP = 1.5
-"""Of several sequences the drafts of some may make a step this many times as long: the others get
-their next token no sooner for it."""
 
 
 @dataclass(slots=True)
@@ -124,11 +119,8 @@ class BatchSpeculator:
             depths = _fixed_depths(proposals, budget.rows)
         else:
             step_ns = self._prices.of(decodes, past, budget, asked_ns)
-            least = step_ns.least_gain
-            proposals = self._ask(self._asked(limits), least) if least < 1 else []
-            gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
-            limit_ns = _limit_ns(budget, step_ns(0), decodes)
-            depths = choose_depths(gains, step_ns, limit_ns, budget.rows)
+            proposals = self._ask(self._asked(limits, step_ns.least_gain), step_ns.least_gain)
+            depths = _paying_depths(proposals, decodes, step_ns, budget)
         chosen = [(p, n) for p, n in zip(proposals, depths, strict=False) if n]
         self._rota.promising = {p.sequence for p, _ in chosen}
         if chosen:
@@ -137,8 +129,10 @@ class BatchSpeculator:
             self._account.chosen(step_ns(0), wider_ns, decodes, expected)
         return {p.sequence: p.tokens[:n] for p, n in chosen}
 
-    def _asked(self, limits: dict[Sequence, int]) -> dict[Sequence, int]:
-        """Whose turn it is."""
+    def _asked(self, limits: dict[Sequence, int], least: float) -> dict[Sequence, int]:
+        """Whose turn it is, if `least` is to be reached."""
+        if not self._rota.may_pay(len(limits), least):
+            return {}
         if self._rota.asks_all(len(limits)):
             return limits
         return {s: limit for s, limit in limits.items() if s in self._rota.promising}
@@ -174,16 +168,21 @@ class BatchSpeculator:
         return self._clock.now_ns() if self._clock else 0
 
 
-def _limit_ns(budget: StepBudget, decode_ns: float, decodes: int) -> float:
-    """How long the step of `decodes` sequences may take, which takes `decode_ns` without drafts."""
-    limit_ns = step_limit_ns(budget.slack_ns, decode_ns)
-    return limit_ns if decodes == 1 else min(limit_ns, LONGEST_STEP * decode_ns)
-
-
 def _own_depth(sequence: Sequence, most: int) -> int:
     """The request's own depth where it has one."""
     own = sequence.request.draft_tokens
     return most if own is None else min(own, most)
+
+
+def _paying_depths(
+    proposals: List[_Proposal], decodes: int, step_ns: RowTimes, budget: StepBudget
+) -> list[int]:
+    """As many tokens of each proposal as pay in a step of `decodes` sequences."""
+    if not proposals:
+        return []
+    gains = [p.gains for p in proposals] + [[]] * (decodes - len(proposals))
+    limit_ns = min(budget.limit_ns, longest_ns(decodes, step_ns(0)))
+    return choose_depths(gains, step_ns, limit_ns, budget.rows)
 
 
 def _fixed_depths(proposals: List[_Proposal], max_rows: int) -> list[int]:
