@@ -62,18 +62,7 @@ class SlotStates:
 
         `positions` are those of the tokens to be chosen.
         """
-        slots = [slot_of(s) for s in sequences]
-        for slot, sequence in zip(slots, sequences, strict=True):
-            if self._owners[slot] is not sequence:
-                self._fill(slot, sequence)
-                self._fixed.clear()
-        if not self._newest_only and any(s.draft for s in sequences):
-            slots = [slot_of(s) for s in sequences for _ in range(1 + len(s.draft))]
-        fixed = self._fixed.get(key := tuple(slots))
-        if fixed is None:
-            if len(self._fixed) >= MOST_FIXED:
-                self._fixed.clear()
-            fixed = self._fixed[key] = self._gather(slots)
+        fixed = self._fixed_of(self._slots_of_rows(sequences))
         bias_starts, bias_ids, bias_values = self._bias_csr(fixed, sequences)
         seen_starts, seen_ids, seen_counts = self._seen_csr(fixed, sequences)
         rows_of = self._masks.newest if self._newest_only else self._masks.rows
@@ -105,6 +94,25 @@ class SlotStates:
         whose state was asked for before."""
         changing = self._biases.keys() | self._seen.keys()
         return any(s.matcher is not None or slot_of(s) in changing for s in sequences)
+
+    def _slots_of_rows(self, sequences: list[Sequence]) -> list[int]:
+        """The slot of each row; slots in which another sequence is met are filled."""
+        slots = [slot_of(s) for s in sequences]
+        for slot, sequence in zip(slots, sequences, strict=True):
+            if self._owners[slot] is not sequence:
+                self._fill(slot, sequence)
+                self._fixed.clear()
+        if not self._newest_only and any(s.draft for s in sequences):
+            return [slot_of(s) for s in sequences for _ in range(1 + len(s.draft))]
+        return slots
+
+    def _fixed_of(self, slots: list[int]) -> _Fixed:
+        fixed = self._fixed.get(key := tuple(slots))
+        if fixed is None:
+            if len(self._fixed) >= MOST_FIXED:
+                self._fixed.clear()
+            fixed = self._fixed[key] = self._gather(slots)
+        return fixed
 
     def _gather(self, slots: list[int]) -> _Fixed:
         temperature, top_p, min_p, presence, frequency, repetition = self._f32.take(slots, axis=1)

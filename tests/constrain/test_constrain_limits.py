@@ -165,8 +165,8 @@ def test_unique_schemas_do_not_grow_the_cache_without_bound(monkeypatch):
     compiler = GrammarCompiler(make_case("tiny_byte_bpe-gguf").tokenizer)
     for i in range(300):
         compiler.compile(json_schema({"const": f"unique {i}"}))
-    assert compiler.cached_bytes <= 2 << 20
-    assert 10 < compiler.num_cached < 300
+    assert compiler._cache.num_bytes <= 2 << 20
+    assert 10 < len(compiler._cache) < 300
 
 
 def test_equal_forms_share_one_compilation(compiler):

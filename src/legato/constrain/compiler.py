@@ -80,16 +80,6 @@ class GrammarCompiler:
         self._turn = threading.Lock()
         self._slots = threading.Semaphore(MAX_PENDING)
 
-    @property
-    def cached_bytes(self) -> int:
-        """Estimated size of what is remembered."""
-        return self._cache.num_bytes
-
-    @property
-    def num_cached(self) -> int:
-        """Grammars, and refusals, that are remembered."""
-        return len(self._cache)
-
     def compile(self, form: OutputForm) -> GrammarConstraint:
         """The constraint of `form`; waits for it.
 

@@ -144,10 +144,6 @@ class PrefixCache:
         """All nodes, roots first."""
         return chain(self._roots.values(), self._nodes.values())
 
-    def num_nodes(self) -> int:
-        """Nodes that can be found, roots not counted."""
-        return len(self._nodes)
-
     def _block_bytes(self, tokens: I32, index: int) -> bytes:
         return tokens[index * self._block_size : (index + 1) * self._block_size].tobytes()
 

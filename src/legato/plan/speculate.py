@@ -81,6 +81,15 @@ def tokens_per_step(acceptance: float, k: int) -> float:
     return sum(acceptance**place for place in range(k + 1))
 
 
+def _depth_plan(k: int, acceptance: float, step_s: float, alone_s: float) -> DepthPlan:
+    """Of steps that take `step_s` with k drafted tokens, and `alone_s` without any."""
+    tokens = tokens_per_step(acceptance, k)
+    token_s = step_s / tokens
+    return DepthPlan(
+        k=k, tokens=tokens, step_ms=1e3 * step_s, token_ms=1e3 * token_s, gain=alone_s / token_s
+    )
+
+
 def plan_speculation(
     target: Program,
     draft: Program,
@@ -96,27 +105,17 @@ def plan_speculation(
     batch, context = load.batch, load.context
     alone_s = decode_s(target, hardware, batch=batch, rows=1, context=context)
     draft_s = decode_s(draft, hardware, batch=batch, rows=1, context=context)
-
-    def planned(k: int) -> DepthPlan:
+    plans = []
+    for k in depths:
         verify_s = decode_s(target, hardware, batch=batch, rows=k + 1, context=context)
-        step_s = k * draft_s + verify_s
-        tokens = tokens_per_step(acceptance, k)
-        token_s = step_s / tokens
-        return DepthPlan(
-            k=k,
-            tokens=tokens,
-            step_ms=1e3 * step_s,
-            token_ms=1e3 * token_s,
-            gain=alone_s / token_s,
-        )
-
+        plans.append(_depth_plan(k, acceptance, k * draft_s + verify_s, alone_s))
     cached = context + max(depths) + 1
     return SpeculationPlan(
         hardware=hardware.name,
         acceptance=acceptance,
         target_ms=1e3 * alone_s,
         draft_ms=1e3 * draft_s,
-        depths=tuple(map(planned, depths)),
+        depths=tuple(plans),
         target_bytes=weights_bytes(target),
         draft_bytes=weights_bytes(draft),
         kv_bytes=batch * (kv_bytes(target, cached) + kv_bytes(draft, cached)),

@@ -27,11 +27,6 @@ class SuffixAutomaton:
         self._end = [-1]
         self._last = ROOT
 
-    @property
-    def num_states(self) -> int:
-        """States so far."""
-        return len(self._next)
-
     def extend(self, tokens: Iterable[int]) -> None:
         """Append `tokens` to the text."""
         for token in tokens:

@@ -27,7 +27,7 @@ def bench_replay(
 
     async def serve() -> None:
         async with ReplayServer(scripts, host=host, port=port, parallel=parallel) as server:
-            print(f"Replaying {len(scripts)} scripts on {server.url}", flush=True)
+            print(f"Replaying scripts ({len(scripts)}) on {server.url}", flush=True)
             await asyncio.Event().wait()
 
     asyncio.run(serve())

@@ -11,6 +11,7 @@ from legato.config import KVElement
 
 if TYPE_CHECKING:
     from legato.plan.speculate import SpeculationPlan
+    from legato.tensor import WeightFormat
 
 MATRICES = ("bf16", "q8_0", "q4_1")
 
@@ -43,11 +44,8 @@ def plan_speculate(
     from legato.plan.architectures import hollow_program
     from legato.plan.hardware import HARDWARE, find_hardware
     from legato.plan.speculate import Load, plan_speculation
-    from legato.tensor import WeightFormat
 
-    if weights not in MATRICES:
-        raise typer.BadParameter(f"weights are {', '.join(MATRICES)}, not {weights!r}")
-    kind = next(kind for kind in WeightFormat if kind.label == weights)
+    kind = _format_of(weights)
     large, small = (hollow_program(name, kind, kv_dtype) for name in (target, draft))
     load = Load(batch=batch, context=context)
     machines = [find_hardware(name) for name in hardware or HARDWARE]
@@ -62,6 +60,14 @@ def plan_speculate(
     else:
         print(f"{draft} drafts for {target}, {batch} × {context} tokens, {weights}")
         print_plans(plans)
+
+
+def _format_of(matrices: str) -> WeightFormat:
+    from legato.tensor import WeightFormat
+
+    if matrices not in MATRICES:
+        raise typer.BadParameter(f"weights are {', '.join(MATRICES)}, not {matrices!r}")
+    return next(kind for kind in WeightFormat if kind.label == matrices)
 
 
 def print_plans(plans: list[SpeculationPlan]) -> None:
