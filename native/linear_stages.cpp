@@ -227,10 +227,6 @@ void gated_stretches(const StepContext& c, Worker& worker, const GatedLinear& op
 
 }  // namespace
 
-bool reads_quantised(Format format) {
-  return format != Format::F32 && format != Format::F16 && format != Format::BF16;
-}
-
 void linear_stage(const StepContext& c, Worker& worker, const Linear& op) {
   const int64_t rows = c.buffer(op.parts.front().out).rows;
   if (rows == 0) return;
