@@ -6,23 +6,24 @@ Prompts come from the prefix cache in all runs that count, so that decoding is w
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
-from legato.core import SamplingParams
-from legato.engine import EngineStats, SpeculationFigures
+from legato.bench.turns import Answers, answer_in_turns
+from legato.engine import Engine, EngineStats, SpeculationFigures
 from legato.errors import LegatoError
-from legato.llm import LLM
+from legato.metrics.paired import mean_interval
 
 NGRAM = 4
 """Tokens in a row that count as copied."""
 
 Conversation = list[dict[str, str]]
+Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +39,25 @@ class Run:
     """One pass over a workload.
 
     Attributes:
+        parts: seconds that each group of conversations took.
         drafts: what became of drafts.
+        texts: the tokens of each answer.
         copied: share of the output tokens that end an n-gram of the prompt.
         draft_steps_ns: time of the steps that had drafts.
     """
 
-    seconds: float
+    parts: tuple[float, ...]
     tokens: int
     steps: int
     drafts: SpeculationFigures
-    texts: tuple[str, ...]
+    texts: tuple[Tokens, ...]
     copied: float = 0.0
     draft_steps_ns: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Of all groups."""
+        return sum(self.parts)
 
     @property
     def acceptance(self) -> float:
@@ -64,7 +72,9 @@ class SpeculationResult:
 
     Attributes:
         copied: share of the output tokens that end an n-gram of the prompt.
-        speedup: time without speculation over time with it.
+        speedup: time without speculation over time with it, of all rounds together.
+        typical: the median of that ratio over all pairs: the same conversations, in turns.
+        low, high: 95 % bounds of the ratio's mean over the pairs (geometric, bootstrap).
         theory: (1 − a^{k+1}) / (1 − a) tokens a step at the measured acceptance a and mean depth
             k of all sequence steps, over the measured ratio of step times.
         drafted_per_step: k, mean drafted tokens of a sequence in a step.
@@ -80,6 +90,9 @@ class SpeculationResult:
     drafter: str
     copied: float
     speedup: float
+    typical: float
+    low: float
+    high: float
     theory: float
     acceptance: float
     drafted_per_step: float
@@ -101,81 +114,65 @@ def load_workloads() -> list[Workload]:
 
 
 def measure_speculation(
-    engines: dict[str, LLM],
-    workload: Workload,
+    engines: Mapping[str, Engine],
+    workload: str,
+    prompts: Sequence[Tokens],
     batch: int,
     *,
     max_tokens: int,
     rounds: int,
-    on_run: Callable[[], None] = lambda: None,
 ) -> list[SpeculationResult]:
-    """Every engine on `workload`, `batch` conversations at a time, in turn.
+    """Every engine on the `prompts` of a workload, `batch` at a time, in turn.
 
-    `engines` by drafter; the first one drafts nothing. LegatoError where texts differ.
+    `engines` by drafter; the first one drafts nothing. LegatoError where texts differ, or where
+    all are empty.
     """
+    count = max(batch, len(prompts))
+    asked = list(islice(cycle(prompts), count - count % batch or batch))
     runs: dict[str, list[Run]] = {name: [] for name in engines}
     for number in range(rounds + 1):
-        for name, run in _passes(engines, workload, batch, max_tokens).items():
-            on_run()
+        for name, run in _passes(engines, asked, batch, max_tokens).items():
             if number:  # the first pass fills the prefix cache
                 runs[name].append(run)
     plain, *others = runs
+    if not all(run.tokens for run in runs[plain]):
+        raise LegatoError(f"the model answers nothing to {workload!r}: there is nothing to time")
     for name in others:
         if runs[name][0].texts != runs[plain][0].texts:
-            raise LegatoError(f"speculation by {name} changed a text of {workload.name!r}")
+            raise LegatoError(f"speculation by {name} changed a text of {workload!r}")
     return [_result(workload, batch, name, runs[plain], runs[name]) for name in others]
 
 
-@dataclass(slots=True)
-class _Pass:
-    """One engine on its way through a workload."""
-
-    llm: LLM
-    before: EngineStats
-    seconds: float = 0.0
-    tokens: int = 0
-    copied: int = 0
-    texts: list[str] = field(default_factory=list)
-
-    def generate(self, conversations: Sequence[Conversation], params: SamplingParams) -> None:
-        """Answer `conversations` together."""
-        prompts = [self.llm.encode_chat(conversation) for conversation in conversations]
-        start = time.perf_counter()
-        results = self.llm.generate(prompts, params)
-        self.seconds += time.perf_counter() - start
-        for prompt, result in zip(prompts, results, strict=True):
-            output = result.outputs[0]
-            self.texts.append(output.text)
-            self.tokens += len(output.token_ids)
-            self.copied += copied_tokens(prompt, output.token_ids)
-
-    def run(self) -> Run:
-        """What came of it."""
-        after, before = self.llm.stats(), self.before
-        return Run(
-            self.seconds,
-            self.tokens,
-            after.steps - before.steps,
-            after.speculation.since(before.speculation),
-            tuple(self.texts),
-            self.copied / self.tokens,
-            after.draft_steps_ns - before.draft_steps_ns,
-        )
-
-
 def _passes(
-    engines: dict[str, LLM], workload: Workload, batch: int, max_tokens: int
+    engines: Mapping[str, Engine], prompts: Sequence[Tokens], batch: int, max_tokens: int
 ) -> dict[str, Run]:
-    """All engines through `workload`: they take turns after every `batch` conversations, so that
-    a machine that drifts does so for all."""
-    count = max(batch, len(workload.conversations))
-    conversations = list(islice(cycle(workload.conversations), count - count % batch or batch))
-    params = SamplingParams(temperature=0.0, max_tokens=max_tokens)
-    passes = {name: _Pass(llm, llm.stats()) for name, llm in engines.items()}
-    for first in range(0, len(conversations), batch):
-        for one in passes.values():
-            one.generate(conversations[first : first + batch], params)
-    return {name: one.run() for name, one in passes.items()}
+    """All engines through `prompts`, `batch` at a time."""
+    before = {name: engine.stats() for name, engine in engines.items()}
+    groups = [
+        answer_in_turns(engines, prompts[first : first + batch], max_tokens)
+        for first in range(0, len(prompts), batch)
+    ]
+    return {
+        name: _run([group[name] for group in groups], prompts, before[name], engine.stats())
+        for name, engine in engines.items()
+    }
+
+
+def _run(
+    groups: Sequence[Answers], prompts: Sequence[Tokens], before: EngineStats, after: EngineStats
+) -> Run:
+    texts = tuple(tuple(text) for group in groups for text in group.texts)
+    tokens = sum(map(len, texts))
+    copied = sum(copied_tokens(p, text) for p, text in zip(prompts, texts, strict=True))
+    return Run(
+        tuple(group.seconds for group in groups),
+        tokens,
+        after.steps - before.steps,
+        after.speculation.since(before.speculation),
+        texts,
+        copied / max(1, tokens),
+        after.draft_steps_ns - before.draft_steps_ns,
+    )
 
 
 def copied_tokens(prompt: Sequence[int], output: Sequence[int]) -> int:
@@ -189,20 +186,28 @@ def _ngrams(tokens: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 
 def _result(
-    workload: Workload, batch: int, name: str, plain: Sequence[Run], drafting: Sequence[Run]
+    workload: str, batch: int, name: str, plain: Sequence[Run], drafting: Sequence[Run]
 ) -> SpeculationResult:
-    ratios = [p.seconds / d.seconds for p, d in zip(plain, drafting, strict=True)]
+    pairs = [
+        one / other
+        for p, d in zip(plain, drafting, strict=True)
+        for one, other in zip(p.parts, d.parts, strict=True)
+    ]
+    bounds = mean_interval([math.log(ratio) for ratio in pairs])
     run, base = drafting[0], plain[0]
     # Each step of a sequence gives one token and the accepted ones.
     depth = run.drafts.drafted / (run.tokens - run.drafts.accepted)
     step_ratio = median(d.seconds for d in drafting) / run.steps
     step_ratio /= median(p.seconds for p in plain) / base.steps
     return SpeculationResult(
-        workload=workload.name,
+        workload=workload,
         batch=batch,
         drafter=name,
         copied=run.copied,
-        speedup=median(ratios),
+        speedup=sum(p.seconds for p in plain) / sum(d.seconds for d in drafting),
+        typical=median(pairs),
+        low=math.exp(bounds.low),
+        high=math.exp(bounds.high),
         theory=expected_tokens(run.acceptance, depth) / step_ratio,
         acceptance=run.acceptance,
         drafted_per_step=depth,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,8 @@ import typer
 from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 if TYPE_CHECKING:
-    from legato.bench.speculate import SpeculationResult
+    from legato.assemble import Assembled
+    from legato.bench.speculate import Conversation, SpeculationResult
 
 
 @expand_dataclasses
@@ -37,9 +38,10 @@ def bench_speculate(
 
     They are greedy and come in turn; the texts must be equal.
     """
+    from legato.assemble import assemble
     from legato.bench.speculate import load_workloads, measure_speculation
     from legato.cli.progress import resolve_with_progress
-    from legato.llm import LLM
+    from legato.clock import RealClock
 
     known = load_workloads()
     chosen = [w for w in known if not workload or w.name in workload]
@@ -49,16 +51,28 @@ def bench_speculate(
     path = resolve_with_progress(model)
     results: list[SpeculationResult] = []
     with ExitStack() as stack:
-        engines = {
-            name: stack.enter_context(LLM.from_config(path, replace(config, speculate=name)))
+        parts = {
+            name: assemble(path, replace(config, speculate=name), RealClock())
             for name in ("off", *drafters)
         }
+        engines = {name: stack.enter_context(closing(one.engine)) for name, one in parts.items()}
         for size in batch:
             for one in chosen:
-                results += measure_speculation(engines, one, size, max_tokens=output, rounds=rounds)
+                prompts = [encode_chat(parts["off"], c) for c in one.conversations]
+                results += measure_speculation(
+                    engines, one.name, prompts, size, max_tokens=output, rounds=rounds
+                )
                 print_results(results[-len(drafters) :])
     if as_json:
         print(json.dumps({"model": path.name, "results": [r.to_json() for r in results]}))
+
+
+def encode_chat(parts: Assembled, conversation: Conversation) -> tuple[int, ...]:
+    """The prompt of a conversation, as token ids."""
+    from legato.text.prompt import chat_prompt
+
+    limit = parts.engine.max_context
+    return chat_prompt(parts.tokenizer, parts.template, conversation, limit)[1]
 
 
 def print_results(results: Sequence[SpeculationResult]) -> None:
@@ -66,7 +80,8 @@ def print_results(results: Sequence[SpeculationResult]) -> None:
     for r in results:
         print(
             f"{r.workload:16} ({r.copied:4.0%} copied) batch {r.batch:<3} {r.drafter:12}"
-            f" {r.speedup:5.2f} x  (theory {r.theory:4.2f} x)  {r.tokens_per_s:5.0f} tok/s"
+            f" {r.speedup:5.2f} x ({r.low:.2f} to {r.high:.2f})  (theory {r.theory:4.2f} x)"
+            f"  {r.tokens_per_s:5.0f} tok/s"
             f"  acceptance {r.acceptance:4.0%}  drafted a step {r.drafted_per_step:4.1f}"
             f"  where drafted {r.real_gain:4.2f} x ({r.predicted_gain:4.2f} x predicted)"
             f"  drafter {r.drafter_share:4.1%}",
