@@ -225,6 +225,10 @@ def measure_bandwidth(threads: int, bytes: int) -> float:
 def measure_int8_peak(threads: int) -> float:
     """10⁹ int8 multiply-adds a second of so many threads."""
 
+def plain_texts(data: bytes, ends: list[int], first: int, before: bytes, after: bytes) -> list[str]:
+    """The texts of the pieces of `data`, the first of them number `first`, that are one HTTP chunk
+    each with `before` and `after` around a text that needs no parsing. Stops at another piece."""
+
 class Receiver:
     """Reads sockets on a thread of its own; only on Linux. native/receiver.h says how."""
 

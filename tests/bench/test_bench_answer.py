@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from legato import _native
 from legato.bench.answer import Answer, learn_frame, place_tokens
 from legato.bench.outcome import FailureKind, Outcome, RequestFailedError
 from legato.metrics.timeline import Timeline
@@ -74,9 +76,9 @@ def test_a_whole_http_chunk_is_taken_where_it_is_plain_and_left_where_not(text: 
     answer = Answer()
     answer.take(chunk("first"), 1)
     event, data = chunk(text), b"xy" + as_http_chunk(chunk(text)) + b"z"
-    taken = answer.take_chunk(data, 2, len(data) - 1, 7)
+    taken = answer.take_chunks(data, [2, len(data) - 1, len(data)], [6, 7, 8], 1)
     plain = json.dumps(text, ensure_ascii=False)[1:-1] == text
-    assert taken == plain
+    assert taken == int(plain)
     if not taken:
         answer.take(event, 7)
     assert answer.pieces == ["first", text]
@@ -98,13 +100,48 @@ def test_a_whole_http_chunk_is_taken_where_it_is_plain_and_left_where_not(text: 
 def test_what_is_not_one_chunk_with_one_text_is_left(data: bytes) -> None:
     answer = Answer()
     answer.take(chunk("a"), 1)
-    assert not answer.take_chunk(data, 0, len(data), 2)
+    assert answer.take_chunks(data, [len(data)], [2], 0) == 0
     assert answer.pieces == ["a"]
+
+
+def test_chunks_are_taken_with_their_stamps_up_to_one_that_is_not_plain() -> None:
+    answer = Answer()
+    answer.take(chunk("a"), 1)
+    pieces = [as_http_chunk(chunk(text)) for text in ("b", "é", 'with "quotes"', "d")]
+    ends = list(accumulate(map(len, pieces)))
+    assert answer.take_chunks(b"".join(pieces), ends, [2, 3, 4, 5], 0) == 2
+    assert answer.take_chunks(b"".join(pieces), ends, [2, 3, 4, 5], 3) == 1
+    assert answer.pieces == ["a", "b", "é", "d"]
+    assert answer.stamps_ns == [1, 2, 3, 5]
+
+
+def test_text_that_is_no_utf8_is_malformed_and_no_crash() -> None:
+    answer = Answer()
+    answer.take(chunk("a"), 1)
+    event = chunk("b").replace(b'"b"', b'"\xff"')
+    data = as_http_chunk(event)
+    assert answer.take_chunks(data, [len(data)], [2], 0) == 0
+    with pytest.raises(RequestFailedError) as failure:
+        answer.take(event, 2)
+    assert failure.value.kind is FailureKind.MALFORMED
+
+
+@given(st.binary(max_size=60), st.binary(max_size=8), st.binary(max_size=8))
+def test_no_bytes_crash_the_taking_of_chunks(data: bytes, before: bytes, after: bytes) -> None:
+    framed = b"%x\r\n" % len(data) + data + b"\r\n"
+    for piece in (data, framed):
+        assert len(_native.plain_texts(piece, [len(piece)], 0, before, after)) <= 1
+
+
+@pytest.mark.parametrize("ends", [[9], [-1], [3, 2]])
+def test_pieces_beyond_their_bytes_are_refused(ends: list[int]) -> None:
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        _native.plain_texts(b"abcd", ends, len(ends) - 1, b"", b"")
 
 
 def test_nothing_is_taken_before_a_frame_is_learnt() -> None:
     data = as_http_chunk(chunk("a"))
-    assert not Answer().take_chunk(data, 0, len(data), 1)
+    assert Answer().take_chunks(data, [len(data)], [1], 0) == 0
 
 
 def test_a_frame_is_learnt_only_where_the_text_stands_once() -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from legato import _native
 from legato.bench.outcome import NS_PER_MS, FailureKind, Outcome, RequestFailedError
 
 DONE = b"[DONE]"
-MAX_SIZE_LINE = 10  # characters of the size of an HTTP chunk, and the line's end
 TEXT_FIELDS = ("content", "text", "reasoning_content", "reasoning")
 
 
@@ -35,26 +35,19 @@ class Frame:
         """The text of `event`; None where it does not fit this frame or has to be unescaped."""
         if not (event.startswith(self.before) and event.endswith(self.after)):
             return None
-        return _plain(event[len(self.before) : len(event) - len(self.after)])
-
-    def text_in_chunk(self, data: bytes, start: int, end: int) -> str | None:
-        """The same where data[start:end] is one HTTP chunk that holds one event.
-
-        Nearly every token comes so, and taking it apart layer by layer costs four times as much.
-        """
-        head = data.find(b"\r\n", start, start + MAX_SIZE_LINE)
-        if (
-            head < 0
-            or not data.startswith(self.chunk_before, head, end)
-            or not data.endswith(self.chunk_after, head, end)
-            or data[start:head] != b"%x" % (end - head - 4)
-        ):
+        text = event[len(self.before) : len(event) - len(self.after)]
+        try:
+            return None if b'"' in text or b"\\" in text else text.decode()
+        except UnicodeDecodeError:
             return None
-        return _plain(data[head + len(self.chunk_before) : end - len(self.chunk_after)])
 
+    def texts_in_chunks(self, data: bytes, ends: list[int], first: int) -> list[str]:
+        """The same of the pieces of `data` from number `first` on, as far as each is one HTTP chunk
+        with one event in this frame, with a text.
 
-def _plain(text: bytes) -> str | None:
-    return None if b'"' in text or b"\\" in text else text.decode()
+        Nearly every token comes so, and taking it apart layer by layer costs much more.
+        """
+        return _native.plain_texts(data, ends, first, self.chunk_before, self.chunk_after)
 
 
 @dataclass(slots=True)
@@ -81,7 +74,7 @@ class Answer:
         """
         if self._frame is not None and (text := self._frame.text_in(event)) is not None:
             if text:
-                self._add(text, now_ns)
+                self._add([text], [now_ns])
             return
         if event == DONE:
             self.done = True
@@ -94,22 +87,32 @@ class Answer:
                 FailureKind.MALFORMED, f"not OpenAI's form of a chunk: {event[:80]!r}"
             ) from error
         if text:
-            self._add(text, now_ns)
+            self._add([text], [now_ns])
             self._frame = learn_frame(event, text) if plain else self._frame
         self._take_extras(chunk, now_ns)
 
-    def take_chunk(self, data: bytes, start: int, end: int, now_ns: int) -> bool:
-        """Take data[start:end] if it is one HTTP chunk with one event with nothing but text."""
-        text = self._frame.text_in_chunk(data, start, end) if self._frame else None
-        if text:
-            self._add(text, now_ns)
-        return bool(text)
+    def take_chunks(
+        self, data: bytes, ends: list[int], stamps_ns: Sequence[int], first: int
+    ) -> int:
+        """Take the pieces of `data` from number `first` on, as far as they are one HTTP chunk each
+        with one event with nothing but text. Returns how many.
 
-    def _add(self, text: str, now_ns: int) -> None:
-        self.pieces.append(text)
-        self.stamps_ns.append(now_ns)
+        Args:
+            ends: where in `data` each piece ends.
+            stamps_ns: when each came.
+        """
+        if self._frame is None:
+            return 0
+        texts = self._frame.texts_in_chunks(data, ends, first)
+        self._add(texts, stamps_ns[first : first + len(texts)])
+        return len(texts)
+
+    def _add(self, texts: Sequence[str], stamps_ns: Sequence[int]) -> None:
+        self.pieces += texts
+        self.stamps_ns += stamps_ns
         if self.on_text is not None:
-            self.on_text(text)
+            for text in texts:
+                self.on_text(text)
 
     def _take_choice(self, chunk: dict[str, Any]) -> tuple[str, bool]:
         """The text, and whether the chunk carries nothing besides."""

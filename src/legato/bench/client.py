@@ -142,7 +142,7 @@ class _Reader:
     """Takes the body of one response: events of a 200, the words of any other."""
 
     def __init__(self, answer: Answer) -> None:
-        self.exchange = Exchange(self._take, self._take_chunk, at_once=answer.on_text is not None)
+        self.exchange = Exchange(self._take, self._take_chunks, at_once=answer.on_text is not None)
         self._answer = answer
         self._events = EventSplitter()
         self._refusal = b""
@@ -161,8 +161,11 @@ class _Reader:
             words = self._refusal.decode(errors="replace")
             raise RequestFailedError(_kind_of(status), f"status {status}: {words}")
 
-    def _take_chunk(self, data: bytes, start: int, end: int, now_ns: int) -> bool:
-        return self._events.at_rest and self._answer.take_chunk(data, start, end, now_ns)
+    def _take_chunks(
+        self, data: bytes, ends: list[int], stamps_ns: Sequence[int], first: int
+    ) -> int:
+        at_rest = self._events.at_rest
+        return self._answer.take_chunks(data, ends, stamps_ns, first) if at_rest else 0
 
     def _take(self, body: bytes, now_ns: int) -> None:
         if self.exchange.response.status != 200:

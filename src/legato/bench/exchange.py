@@ -12,7 +12,8 @@ from legato.bench.outcome import FailureKind, RequestFailedError
 from legato.bench.wire import HttpError, ResponseParser
 
 OnBody = Callable[[bytes, int], None]  # bytes of the body, and when they came in ns
-OnChunk = Callable[[bytes, int, int, int], bool]  # data, start, end, when; whether it was taken
+OnChunks = Callable[[bytes, list[int], Sequence[int], int], int]
+"""Takes pieces from one on: their bytes, ends and stamps, and its number; how many it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Exchange:
 
     Args:
         on_body: takes the body piece by piece, in order, with the time each piece came.
-        on_chunk: is offered each piece that begins with a chunk of the body, as it came; what it
-            does not take goes the usual way.
+        on_chunks: is offered pieces that begin with a chunk of the body, as they came; what it does
+            not take goes the usual way.
         at_once: call it when a piece comes, not only when there are many or the last is in.
 
     Attributes:
@@ -46,13 +47,13 @@ class Exchange:
         written_ns: when the connection began to write the request; 0 before.
     """
 
-    def __init__(self, on_body: OnBody, on_chunk: OnChunk, *, at_once: bool = False) -> None:
+    def __init__(self, on_body: OnBody, on_chunks: OnChunks, *, at_once: bool = False) -> None:
         self.response = ResponseParser()
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answered = False
         self.written_ns = 0
         self._on_body = on_body
-        self._on_chunk = on_chunk
+        self._on_chunks = on_chunks
         self._at_once = at_once
 
     @property
@@ -60,7 +61,7 @@ class Exchange:
         """Whether pieces may be kept for later, as far as the response's head tells."""
         return self.response.chunked and not self._at_once
 
-    def take(self, data: bytes, ends: Sequence[int], stamps_ns: Sequence[int]) -> None:
+    def take(self, data: bytes, ends: list[int], stamps_ns: Sequence[int]) -> None:
         """Pieces that came; an error fails the exchange, unless it is over already.
 
         Args:
@@ -77,15 +78,19 @@ class Exchange:
         if self.response.ended:
             self._finish()
 
-    def _feed(self, data: bytes, ends: Sequence[int], stamps_ns: Sequence[int]) -> None:
-        start = 0
-        response, on_chunk = self.response, self._on_chunk
-        for end, stamp_ns in zip(ends, stamps_ns, strict=True):
-            if not (response.between_chunks and on_chunk(data, start, end, stamp_ns)):
-                self.answered = True
-                if body := response.feed(data[start:end]):
-                    self._on_body(body, stamp_ns)
-            start = end
+    def _feed(self, data: bytes, ends: list[int], stamps_ns: Sequence[int]) -> None:
+        number, response = 0, self.response
+        while number < len(ends):
+            if response.between_chunks and (
+                taken := self._on_chunks(data, ends, stamps_ns, number)
+            ):
+                number += taken
+                continue
+            self.answered = True
+            start = ends[number - 1] if number else 0
+            if body := response.feed(data[start : ends[number]]):
+                self._on_body(body, stamps_ns[number])
+            number += 1
 
     def lose(self, reason: str) -> None:
         """The connection is closed: that ends a response without a length, and breaks another."""

@@ -25,7 +25,7 @@ class Receiving:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.receiver.descriptor, self._hand_over)
         self._connections: dict[int, StampedConnection] = {}
-        self._known: dict[Address, list[tuple[Any, ...]]] = {}
+        self._known: dict[Address, asyncio.Future[list[tuple[Any, ...]]]] = {}
 
     async def open(self, address: Address) -> StampedConnection:
         """Connect, or raise RequestFailedError."""
@@ -58,11 +58,10 @@ class Receiving:
     async def _connect(self, address: Address) -> socket.socket:
         """The first of the host's addresses that answers."""
         if address not in self._known:
-            self._known[address] = await self._loop.getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM
-            )
+            asking = self._loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            self._known[address] = asyncio.ensure_future(asking)
         failure = OSError(f"{address.host} has no address")
-        for family, kind, protocol, _, where in self._known[address]:
+        for family, kind, protocol, _, where in await asyncio.shield(self._known[address]):
             candidate = socket.socket(family, kind, protocol)
             candidate.setblocking(False)
             try:
