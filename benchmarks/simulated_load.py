@@ -56,7 +56,11 @@ class NoisySteps:
     """What steps take on a machine that is not quite what its profile says."""
 
     def __init__(
-        self, cost: StepCost, noise: float, seed: int, stretch: Callable[[], float]
+        self,
+        cost: StepCost,
+        noise: float,
+        seed: int,
+        stretch: Callable[[], float] = lambda: 1.0,
     ) -> None:
         """`stretch` is by how much steps take longer now."""
         self._cost = cost

@@ -5,8 +5,8 @@ import pytest
 from asgi_client import AsgiClient
 from fake_source import make_service
 
+from legato.server.answer_models import ChatCompletion, ChatCompletionChunk
 from legato.server.app import create_app
-from legato.server.responses import ChatCompletion, ChatCompletionChunk
 from legato.server.settings import ServerSettings
 
 PATH = "/v1/chat/completions"

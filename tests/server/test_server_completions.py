@@ -3,8 +3,8 @@ from asgi_client import AsgiClient
 from fake_source import BOS, make_service
 
 from legato.clock import VirtualClock
+from legato.server.answer_models import Completion
 from legato.server.app import create_app
-from legato.server.responses import Completion
 from legato.server.settings import ServerSettings
 
 PATH = "/v1/completions"

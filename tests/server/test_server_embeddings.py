@@ -9,7 +9,7 @@ from fake_source import make_service
 from legato.errors import InvalidRequestError, OverloadedError
 from legato.metrics.price import MachinePrice
 from legato.server.app import create_app
-from legato.server.responses import Embeddings
+from legato.server.other_answers import Embeddings
 from legato.server.settings import ServerSettings
 from legato.server.text_scores import pooled, token_logprobs
 

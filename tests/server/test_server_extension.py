@@ -13,8 +13,8 @@ from legato.bench.sse import EventSplitter
 from legato.core import FinishReason, Objectives, TokenEvent
 from legato.metrics.price import MachinePrice
 from legato.metrics.timeline import Timeline
+from legato.server.answer_models import Extension
 from legato.server.app import create_app
-from legato.server.responses import Extension
 from legato.server.settings import ServerSettings
 
 BODIES = {

@@ -9,7 +9,7 @@ from fake_source import FakeSource, make_service
 
 from legato.metrics.prometheus import EngineGauges
 from legato.server.app import create_app
-from legato.server.responses import Health, Model, ModelList, Ready, Version
+from legato.server.other_answers import Health, Model, ModelList, Ready, Version
 from legato.server.service import SourceStatus
 from legato.server.settings import ServerSettings
 

@@ -1,6 +1,6 @@
 import pytest
 
-from legato.server.responses import Detokenized, Tokenized
+from legato.server.other_answers import Detokenized, Tokenized
 
 TOKENIZE, DETOKENIZE = "/tokenize", "/detokenize"
 

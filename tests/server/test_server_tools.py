@@ -15,8 +15,8 @@ from obedient_source import ObedientSource
 from openai import pydantic_function_tool
 from pydantic import BaseModel
 
+from legato.server.answer_models import ChatCompletion, ChatCompletionChunk
 from legato.server.app import create_app
-from legato.server.responses import ChatCompletion, ChatCompletionChunk
 from legato.server.settings import ServerSettings
 from legato.tools.dialect import LLAMA, ToolStyle
 

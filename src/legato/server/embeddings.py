@@ -21,10 +21,10 @@ from legato.server.embedding_request import EmbeddingRequest
 from legato.server.errors import bad_request
 from legato.server.extension import machine_cost
 from legato.server.models import chosen_model, served_names
+from legato.server.other_answers import Embeddings
 from legato.server.prepare import prompt_ids
 from legato.server.refusals import validate
 from legato.server.respond import answer_deadline, until_disconnect
-from legato.server.responses import Embeddings
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 from legato.server.text_scores import F32

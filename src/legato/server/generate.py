@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from legato.metrics.prometheus import ServerMetrics
 from legato.server.answer import Asked
+from legato.server.answer_models import ChatCompletion, Completion
 from legato.server.arrival import arrival_ns
 from legato.server.body import read_json
 from legato.server.calls import CALL, Call
@@ -29,7 +30,6 @@ from legato.server.respond import EventStream, answer_deadline, json_response, u
 from legato.server.response_models import ResponseDocument
 from legato.server.response_request import ResponseRequest
 from legato.server.response_shape import answer_response
-from legato.server.responses import ChatCompletion, Completion
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from legato.server.body import quote
 from legato.server.errors import ApiError
+from legato.server.other_answers import Model, ModelList
 from legato.server.respond import json_response
-from legato.server.responses import Model, ModelList
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 

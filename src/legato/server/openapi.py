@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from legato.server.answer_models import ChatCompletionChunk, Completion
 from legato.server.embedding_request import EmbeddingRequest
 from legato.server.errors import ErrorBody
 from legato.server.protocol import ChatRequest, CompletionRequest
 from legato.server.response_models import ResponseEvent
 from legato.server.response_request import ResponseRequest
-from legato.server.responses import ChatCompletionChunk, Completion
 from legato.server.token_requests import DetokenizeRequest, TokenizeRequest
 
 _REF = "#/components/schemas/{model}"

@@ -12,8 +12,8 @@ import legato
 from legato.metrics.prometheus import ServerMetrics
 from legato.server.health import health, ready
 from legato.server.lifecycle import Lifecycle
+from legato.server.other_answers import Health, Ready, Version
 from legato.server.respond import json_response
-from legato.server.responses import Health, Ready, Version
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 

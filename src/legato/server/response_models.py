@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from legato.server.responses import Answer, ChosenLogprob, Extension
+from legato.server.answer_models import Answer, ChosenLogprob, Extension
 
 
 class OutputText(Answer):

@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from legato.server.body import read_json
 from legato.server.models import chosen_model, served_names
+from legato.server.other_answers import Detokenized, Tokenized
 from legato.server.prepare import chat_ids, check_ids, turn_of
 from legato.server.refusals import validate
 from legato.server.respond import json_response
-from legato.server.responses import Detokenized, Tokenized
 from legato.server.service import Service
 from legato.server.settings import ServerSettings
 from legato.server.token_requests import DetokenizeRequest, TokenizeRequest
