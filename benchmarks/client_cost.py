@@ -90,7 +90,7 @@ def compare(floor: Path, port: int, streams: int, rounds: int) -> dict[str, floa
 def client_us(port: int, streams: int) -> float:
     """Two answers on each of so many connections."""
     workload = Workload(arrivals=Users(streams), prompt_words=Fixed(200), output_tokens=Fixed(100))
-    measurement = Measurement(Objectives(), None, Limits(conversations=2 * streams))
+    measurement = Measurement(Objectives(), Limits(conversations=2 * streams))
     endpoint = Endpoint(url=f"http://127.0.0.1:{port}")
     (run,) = asyncio.run(drive([endpoint], workload, 0.0, measurement))
     assert all(outcome.succeeded for outcome in run.outcomes)

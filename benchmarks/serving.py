@@ -183,7 +183,7 @@ def measure_server(
         else:
             found = [put_rate(rate, server, endpoint, arguments) for rate in arguments.rates]
     for document in found:
-        document["endpoint"] = f"http://{server.label}/v1"
+        document["name"] = server.label
     runs += found
 
 
@@ -193,7 +193,7 @@ def put_rate(
     """One run."""
     limits = Limits(duration_s=arguments.duration)
     workload = load_at(rate, arguments.seed * 1000 + arguments.rates.index(rate))
-    (document,) = measure([endpoint], workload, rate, Measurement(OBJECTIVES, None, limits))
+    (document,) = measure([endpoint], workload, rate, Measurement(OBJECTIVES, limits))
     report(server, document)
     return document
 
@@ -212,7 +212,7 @@ def search_capacity(
         endpoint,
         lambda rate, number: load_at(rate, arguments.seed * 1000 + number),
         search,
-        Measurement(OBJECTIVES, None, Limits()),
+        Measurement(OBJECTIVES, Limits()),
         lambda document, _: report(server, document),
     )
 
@@ -235,7 +235,7 @@ def load_at(rate: float, seed: int) -> Workload:
 def warm_up(endpoint: Endpoint) -> None:
     """A few requests that are not measured."""
     workload = Workload(arrivals=Users(2), output_tokens=OUTPUT_TOKENS, seed=999_999)
-    measure([endpoint], workload, 0.0, Measurement(OBJECTIVES, None, Limits(conversations=4)))
+    measure([endpoint], workload, 0.0, Measurement(OBJECTIVES, Limits(conversations=4)))
 
 
 def counted(document: Document) -> tuple[int, int]:
@@ -287,7 +287,7 @@ def print_table(runs: list[Document]) -> None:
     for run in runs:
         figures = run["figures"]
         table.add_row(
-            run["endpoint"].split("/")[2],
+            run["name"],
             f"{run['rate']:.3g}",
             fluid_share(run),
             str(figures["failed"]),

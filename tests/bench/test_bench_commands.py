@@ -20,6 +20,7 @@ from legato.cli.main import app
 from legato.errors import LegatoError
 
 LENGTHS = (10, 20, 40)
+PRICES = {"cheap": 1.0, "dear": 8.0}
 
 
 class Background:
@@ -109,6 +110,20 @@ def test_endpoints_side_by_side_get_the_same_stream_at_once(url: str) -> None:
     assert first["figures"]["requests"] == second["figures"]["requests"] == 5
     assert first["workload"] == second["workload"]
     assert first["figures"]["cost"]["total"] > 0
+
+
+def test_endpoints_of_a_file_are_compared_by_name_each_at_its_price(
+    url: str, tmp_path: Path
+) -> None:
+    file, page = tmp_path / "endpoints.toml", tmp_path / "a.html"
+    tables = [f'[{name}]\nurl = "{url}"\nprice_out = {price}' for name, price in PRICES.items()]
+    file.write_text("\n".join(tables), encoding="utf-8")
+    options = ("--rate", "200", "--requests", "2", "--prompt-length", "3", "--html", str(page))
+    out = invoke("serve", "--endpoints", str(file), "--served-model", "m", *options)
+    runs = json.loads(out.splitlines()[-1])["runs"]
+    paid = {run["name"]: run["figures"]["cost"]["per_million_output_tokens"] for run in runs}
+    assert paid == pytest.approx(PRICES)
+    assert all(name in page.read_text(encoding="utf-8") for name in PRICES)
 
 
 def test_an_interruption_ends_all_rates_on_all_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ OBJECTIVES = Objectives(ttft_s=0.05, tbt_s=0.01)
 QUICK = Script(steps=(Step(text="a"),))
 STUCK = Script(silent=True)
 SEARCH = Search(start=100.0, highest=400.0, precision=2.0, duration=0.2, longest=1.0)
-MEASUREMENT = Measurement(OBJECTIVES, None, Limits(duration_s=60.0), timeout_s=5.0)
+MEASUREMENT = Measurement(OBJECTIVES, Limits(duration_s=60.0), timeout_s=5.0)
 
 
 def workload(rate: float, number: int = 0) -> Workload:
@@ -48,7 +48,7 @@ def judged_run(stream: Workload, script: Script, objectives: Objectives) -> Run:
 
     async def run() -> Run:
         async with ReplayServer([script]) as server:
-            measurement = Measurement(objectives, None, MEASUREMENT.limits, rule=rule)
+            measurement = Measurement(objectives, MEASUREMENT.limits, rule=rule)
             (run,) = await drive([Endpoint(url=server.url)], stream, 500, measurement)
             return run
 

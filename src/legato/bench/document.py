@@ -23,6 +23,12 @@ def read_runs(path: Path) -> list[Document]:
     return runs
 
 
+def name_of(run: Document) -> str:
+    """What its endpoint is called: its own name, else its host and port."""
+    host: str = run["endpoint"].partition("://")[2].partition("/")[0]
+    return run.get("name") or host
+
+
 def outcomes(run: Document) -> list[Outcome]:
     """Its requests, warm-up included; their texts are not kept."""
     return [Outcome.from_json(record) for record in run["requests"]]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from legato.errors import LegatoError
+from legato.metrics.price import Price
 
 Message = dict[str, str]
 
@@ -25,6 +26,8 @@ class Endpoint:
         model: its name in the request; empty leaves it out.
         key: sent as a bearer token.
         extra: further fields of every body, over everything else.
+        name: what reports call it; its host, where it has none.
+        price: what it costs; None where nobody said.
     """
 
     url: str
@@ -32,6 +35,8 @@ class Endpoint:
     model: str = ""
     key: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

@@ -19,8 +19,13 @@ Runs = Sequence[Document]
 
 
 def _by_endpoint(runs: Runs) -> list[tuple[str, list[Document]]]:
-    ordered = sorted(runs, key=lambda run: (run["endpoint"], run["rate"]))
-    return [(name, list(group)) for name, group in groupby(ordered, lambda run: run["endpoint"])]
+    ordered = sorted(runs, key=lambda run: (_name(run), run["rate"]))
+    return [(name, list(group)) for name, group in groupby(ordered, _name)]
+
+
+def _name(run: Document) -> str:
+    name: str = run.get("name") or run["endpoint"]
+    return name
 
 
 def _short(url: str, alone: bool) -> str:

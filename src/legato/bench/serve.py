@@ -18,7 +18,6 @@ from legato.bench.objectives import Objectives
 from legato.bench.rule import Rule
 from legato.bench.run import Limits, Run
 from legato.bench.workload import Workload
-from legato.metrics.price import Price
 
 Watched = Sequence[tuple[str, Load]]  # loads that run, with a title each
 WorkloadOf = Callable[[float, int], Workload]  # of a rate, and a number that makes it new
@@ -31,7 +30,6 @@ class Measurement:
 
     Attributes:
         objectives: what was promised.
-        price: what it costs; None where nobody said.
         limits: when to stop.
         timeout_s: how long to wait for an answer.
         needs_done: whether an answer without [DONE] has failed.
@@ -39,7 +37,6 @@ class Measurement:
     """
 
     objectives: Objectives
-    price: Price | None
     limits: Limits
     timeout_s: float = TIMEOUT_S
     needs_done: bool = True
@@ -60,19 +57,20 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Put the same load on all endpoints at once; Ctrl-C ends it early, with what there is by then.
 
-    Returns a document for each: `endpoint`, `model`, `rate`, `workload`, `objectives`, `figures`,
-    and `requests` with a record of each.
+    Returns a document for each: `endpoint`, `name`, `model`, `rate`, `workload`, `objectives`,
+    `figures`, and `requests` with a record of each.
     """
     runs = asyncio.run(drive(endpoints, workload, rate, measurement, watch))
     return [
         {
             "tool": f"legato {legato.__version__}",
             "endpoint": endpoint.url,
+            "name": endpoint.name,
             "model": endpoint.model,
             "rate": rate,
             "workload": describe_workload(workload),
             "objectives": asdict(measurement.objectives),
-            "figures": figures_of(run, measurement.objectives, measurement.price),
+            "figures": figures_of(run, measurement.objectives, endpoint.price),
             "requests": [outcome.to_json(run.origin_ns) for outcome in run.outcomes],
         }
         for endpoint, run in zip(endpoints, runs, strict=True)
@@ -114,7 +112,7 @@ async def drive(
         for each in endpoints
     ]
     loads = [Load(client, workload, measurement.limits) for client in clients]
-    titles = [f"{endpoint.url} {rate:g}/s" for endpoint in endpoints]
+    titles = [f"{endpoint.name or endpoint.url} {rate:g}/s" for endpoint in endpoints]
     try:
         async with watch(list(zip(titles, loads, strict=True))):
             runs = await _drive_all(loads, measurement)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from legato.bench.document import Document
+from legato.bench.document import Document, name_of
 from legato.metrics.fluid_rate import FASTEST
 
 Row = tuple[str, Callable[[Document], str]]
 
 
 def title_of(document: Document) -> str:
-    """Host and rate of a run."""
-    host = document["endpoint"].partition("://")[2].partition("/")[0]
-    return f"{host} @ {document['rate']:.3g}/s"
+    """Endpoint and rate of a run."""
+    return f"{name_of(document)} @ {document['rate']:.3g}/s"
 
 
 def rows() -> list[Row]:

@@ -44,10 +44,8 @@ def bench_capacity(
     from legato.cli.bench.watch import watched
 
     objectives = promise.objectives()
-    measurement = Measurement(
-        objectives, paying.price(), Limits(), asking.timeout, asking.require_done
-    )
-    endpoint = asking.endpoint(url)
+    measurement = Measurement(objectives, Limits(), asking.timeout, asking.require_done)
+    endpoint = asking.endpoint(url, paying)
     capacity, documents = measure_capacity(
         endpoint, stream.workload, search, measurement, print_trial, watched
     )

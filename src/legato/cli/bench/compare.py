@@ -45,7 +45,7 @@ def _as_json(differences: list[Any]) -> dict[str, Any]:
 
 
 def _name(run: dict[str, Any]) -> str:
-    return f"{run['endpoint']} @ {run['rate']:g}/s"
+    return f"{run.get('name') or run['endpoint']} @ {run['rate']:g}/s"
 
 
 def print_differences(title: str, differences: list[Any]) -> None:

@@ -39,8 +39,8 @@ class EndpointOptions:
     timeout: float = 120.0
     require_done: bool = True
 
-    def endpoint(self, url: str) -> Endpoint:
-        """The endpoint at `url`."""
+    def endpoint(self, url: str, paying: PriceOptions | None = None) -> Endpoint:
+        """The endpoint at `url`, which costs what `paying` says."""
         from legato.bench.endpoint import Endpoint, first_model
 
         if self.api not in ("chat", "completions"):
@@ -50,6 +50,7 @@ class EndpointOptions:
             chat=self.api == "chat",
             key=os.environ.get(self.key_variable, ""),
             extra=_json_object(self.extra),
+            price=None if paying is None else paying.price(),
         )
         return replace(endpoint, model=self.served_model or first_model(endpoint))
 
