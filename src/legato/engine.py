@@ -15,8 +15,9 @@ from legato.admission import Admission, Limits
 from legato.backends.base import F32, Backend
 from legato.clock import Clock
 from legato.config import EngineConfig
-from legato.core import FinishReason, Request, TokenEvent
+from legato.core import Request, TokenEvent
 from legato.cost.machine import DEFAULT_PROFILE, MachineProfile
+from legato.endings import Endings
 from legato.errors import InvalidRequestError
 from legato.figures import StepFigures
 from legato.kvcache.cache import KVCache
@@ -26,11 +27,9 @@ from legato.questions import Questions
 from legato.runner import Runner
 from legato.scheduler.batch import Batch, Choices
 from legato.scheduler.drafts import Speculator
-from legato.scheduler.events import end_event
 from legato.scheduler.forecast import Load as Load
 from legato.scheduler.forecast import OutputLengths, Urgency
-from legato.scheduler.scheduler import Fault, Scheduler
-from legato.scheduler.sequence import Sequence
+from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.stats import EngineStats as EngineStats
 from legato.scheduler.stats import SpeculationFigures as SpeculationFigures
 from legato.scoring import MAX_LOGITS_BYTES, ROWS_BESIDE, RowsOf, score
@@ -86,7 +85,7 @@ class Engine:
         self._live = LiveRequests()
         self._questions = self._new_questions()
         self._lengths = OutputLengths()
-        self._unsent: list[TokenEvent] = []
+        self._endings = Endings(self._scheduler, self._live, self._questions, clock)
         self._figures = StepFigures(self._times)
 
     @property
@@ -102,7 +101,7 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether another step is needed."""
-        return bool(self._live or self._unsent)
+        return bool(self._live or self._endings.events)
 
     def check(self, request: Request) -> None:
         """Raise what `add` would raise, except for a repeated id. Safe in any thread.
@@ -160,16 +159,11 @@ class Engine:
         The next step gives the CANCELLED events. Nothing happens where it has ended already. A
         request that decides about its samples ends as a whole.
         """
-        if request_id in self._questions:
-            self._end_question(request_id, FinishReason.CANCELLED)
-            return
-        for sequence in self._live.of(request_id):
-            if index is None or sequence.index == index:
-                self._end(sequence, FinishReason.CANCELLED)
+        self._endings.cancel(request_id, index)
 
     def resume(self, request_id: str) -> None:
         """Let a request go on whose controller holds; nothing happens to others."""
-        self._unsent += self._questions.resume(request_id, self._clock.now_ns())
+        self._endings.events += self._questions.resume(request_id, self._clock.now_ns())
 
     def step(self) -> list[TokenEvent]:
         """One step: schedule → run → commit. The events of all requests that it touched."""
@@ -182,8 +176,8 @@ class Engine:
         except Exception as error:
             _log.exception("a step of %d sequences failed", len(batch.sequences))
             self._figures.failed_steps += 1
-            self._fail(batch.sequences or list(self._live), error)
-        events, self._unsent = self._unsent, []
+            self._endings.fail(batch.sequences or list(self._live), error)
+        events, self._endings.events = self._endings.events, []
         return events
 
     def logits(self, token_ids: List[int]) -> F32:
@@ -251,7 +245,6 @@ class Engine:
         return Questions(
             self._scheduler,
             self._live,
-            self._take_out,
             longest=self._limits.pool_context,
             free_rows=lambda: self._free_rows,
         )
@@ -264,7 +257,7 @@ class Engine:
     def _schedule(self, now_ns: int) -> Batch:
         batch = self._scheduler.schedule(now_ns)
         if self._scheduler.faults:
-            self._fail_faulty(tuple(self._scheduler.faults))
+            self._endings.fail_faulty(tuple(self._scheduler.faults))
             batch.leave_out_finished()
         return batch
 
@@ -297,56 +290,12 @@ class Engine:
         ]
         faults = tuple(self._scheduler.faults)
         faulty = {sequence.request.id for sequence, _ in faults}
-        unjudged = self._questions.take(events, now_ns, faulty, self._unsent)
+        unjudged = self._questions.take(events, now_ns, faulty, self._endings.events)
         self._lengths.observe(len(events), len(ended))
         self._figures.committed(len(events), ended)
         for request_id, error in unjudged:
-            self._end_question(request_id, FinishReason.ERROR, _failure(error))
-        self._fail_faulty(faults)
-
-    def _fail_faulty(self, faults: List[Fault]) -> None:
-        """End the requests that the scheduler could not serve, one by one."""
-        for sequence, error in faults:
-            _log.error("request %s failed", sequence.request.id, exc_info=error)
-            self._fail([sequence], error)
-
-    def _fail(self, members: List[Sequence], error: Exception) -> None:
-        """End the requests of `members`, samples that wait included; trust no account of theirs."""
-        message = _failure(error)
-        ids = {member.request.id for member in members}
-        failed = {s for member in members for s in member.siblings}
-        failed.update(s for request_id in ids for s in self._live.of(request_id))
-        self._scheduler.drop(failed)
-        for request_id in sorted(ids):
-            if request_id in self._questions:
-                self._end_question(request_id, FinishReason.ERROR, message)
-        for sequence in sorted(failed, key=lambda s: s.rank):
-            if sequence in self._live.of(sequence.request.id):
-                self._end(sequence, FinishReason.ERROR, message)
-
-    def _end(self, sequence: Sequence, reason: FinishReason, error: str | None = None) -> None:
-        self._take_out(sequence)
-        self._unsent.append(end_event(sequence, self._clock.now_ns(), reason, error))
-
-    def _take_out(self, sequence: Sequence) -> None:
-        """End a live sequence without a word; the scheduler may have dropped it already."""
-        try:
-            if not sequence.finished:
-                self._scheduler.remove(sequence)
-        except Exception:
-            _log.exception("request %s could not be ended as usual", sequence.request.id)
-            self._scheduler.drop([sequence])
-        self._live.forget(sequence.request.id, sequence.index)
-
-    def _end_question(
-        self, request_id: str, reason: FinishReason, error: str | None = None
-    ) -> None:
-        now_ns = self._clock.now_ns()
-        self._unsent.append(self._questions.end(request_id, now_ns, reason, error))
-
-
-def _failure(error: Exception) -> str:
-    return f"the step that computed this request failed ({type(error).__name__})"
+            self._endings.fail_question(request_id, error)
+        self._endings.fail_faulty(faults)
 
 
 def _new_cache(program: Program, config: EngineConfig, context: int) -> KVCache:

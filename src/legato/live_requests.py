@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from legato.core import Tenant
+from legato.scheduler.scheduler import Scheduler
 from legato.scheduler.sequence import Sequence
+
+_log = logging.getLogger(__name__)
 
 
 class LiveRequests:
@@ -82,3 +86,14 @@ class LiveRequests:
         assert live == {*running, *waiting}
         assert len(live) == len(running) + len(waiting)
         assert self._unstarted.keys() <= self._samples.keys()
+
+
+def take_out(sequence: Sequence, scheduler: Scheduler, live: LiveRequests) -> None:
+    """End a live sequence without a word; the scheduler may have dropped it already."""
+    try:
+        if not sequence.finished:
+            scheduler.remove(sequence)
+    except Exception:
+        _log.exception("request %s could not be ended as usual", sequence.request.id)
+        scheduler.drop([sequence])
+    live.forget(sequence.request.id, sequence.index)

@@ -19,7 +19,7 @@ from legato.core import (
     TokenEvent,
     Turn,
 )
-from legato.live_requests import LiveRequests
+from legato.live_requests import LiveRequests, take_out
 from legato.probes import probe_sequence
 from legato.scheduler.events import end_event
 from legato.scheduler.scheduler import Scheduler
@@ -67,16 +67,13 @@ class Questions:
         self,
         scheduler: Scheduler,
         live: LiveRequests,
-        take_out: Callable[[Sequence], None],
         *,
         longest: int,
         free_rows: Callable[[], int],
     ) -> None:
-        """`take_out` ends a live sequence without a word; none may have more than `longest`
-        tokens. `free_rows`: see `core.Compute.start`."""
+        """A sequence has at most `longest` tokens. `free_rows`: see `core.Compute.start`."""
         self._scheduler = scheduler
         self._live = live
-        self._take_out = take_out
         self._longest = longest
         self._free_rows = free_rows
         self._open: dict[str, _Question] = {}
@@ -208,7 +205,7 @@ class Questions:
 
     def _stop(self, question: _Question, sequence: Sequence, now_ns: int) -> None:
         """End a sample that the controller gave up, and tell it what it took."""
-        self._take_out(sequence)
+        take_out(sequence, self._scheduler, self._live)
         question.count(sequence)
         question.controller.take(end_event(sequence, now_ns, FinishReason.CANCELLED))
 
@@ -220,7 +217,7 @@ class Questions:
         """End all that runs of it and release its prompt."""
         for sequence in self._live.of(question.request.id):
             question.count(sequence)
-            self._take_out(sequence)
+            take_out(sequence, self._scheduler, self._live)
         try:
             self._scheduler.kept.release(question.request.id)
         except Exception:
