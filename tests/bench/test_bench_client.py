@@ -236,3 +236,17 @@ def test_the_difference_of_both_ttfts_leaves_out_connecting() -> None:
     assert outcome.ttft_difference_ms == since_writing_ms
     read_back = Outcome.from_json(outcome.to_json(0))
     assert read_back.written_ns == pytest.approx(outcome.written_ns, abs=MS)
+
+
+@pytest.mark.parametrize("role", [True, False])
+def test_a_chunk_with_the_role_alone_comes_first_where_it_is_scripted(role: bool) -> None:
+    async def first_event() -> bytes:
+        async with ReplayServer([replace(HELLO, role=role)]) as server:
+            port = int(server.url.rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            event = await reader.readuntil(b"data: ") and await reader.readuntil(b"\n\n")
+            writer.close()
+            return event
+
+    assert (b'"role"' in asyncio.run(first_event())) == role

@@ -121,7 +121,8 @@ class _Reply:
             self._writer.write(_refusal(script.status))
             return
         self._writer.write(HEAD)
-        self._write(_chunk({"delta": {"role": "assistant", "content": ""}}))
+        if script.role:
+            self._write(_chunk({"delta": {"role": "assistant", "content": ""}}))
         for step in script.steps:
             await self._play(step)
         if script.reset:

@@ -33,6 +33,7 @@ class Script:
 
     Attributes:
         steps: in their order.
+        role: whether a chunk with nothing but the role comes first, at once.
         status: of the response; other than 200 there is an error object and nothing else.
         finish_reason: of the last chunk; "" sends none.
         usage: whether usage follows.
@@ -44,6 +45,7 @@ class Script:
     """
 
     steps: tuple[Step, ...] = ()
+    role: bool = True
     status: int = 200
     finish_reason: str = "length"
     usage: bool = True
