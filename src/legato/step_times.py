@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from legato.config import EngineConfig
 from legato.core import Objectives
-from legato.cost.correct import Correction, CorrectionByKind, Spread
+from legato.cost.correct import CorrectionByKind, DraftCorrection, Spread
 from legato.cost.decodes import DecodeCost
 from legato.cost.estimate import StepCost, StepWork
 from legato.cost.growing import GrowingStep
@@ -29,9 +29,6 @@ FULL_DEPTH = 512
 
 FULL_STRETCH = 1.25
 """How much longer than a full step of decodes the default time between tokens is."""
-
-DRAFT_FACTORS = (0.9, 1.2)
-"""Bounds of what is learnt of steps that verify drafts, compared with others."""
 
 
 @dataclass(slots=True)
@@ -64,9 +61,7 @@ class StepTimes:
     def __init__(self, program: Program, profile: MachineProfile, config: EngineConfig) -> None:
         self.cost = StepCost(program, profile)
         self.correction = CorrectionByKind()
-        # what is left of the error, of steps that verify drafts and of others
-        self._verifying, self._plain = Correction(), Correction()
-        self._compares = False  # from the first draft on
+        self._drafts = DraftCorrection()
         self._spread = Spread()  # of steps with prompt rows: those that are filled to a deadline
         self._decode_cost = DecodeCost(self.cost)
         self._chunk = config.max_batch_tokens
@@ -80,7 +75,9 @@ class StepTimes:
     def plan(self, has_prompts: bool) -> GrowingStep:
         """A step without sequences, to be filled, with prompt rows or without."""
         factor = self.correction.factor(has_prompts)
-        return GrowingStep(self.cost, factor, self._draft_factor, self._spread.factor)
+        if not has_prompts:
+            factor *= self._drafts.plain
+        return GrowingStep(self.cost, factor, self._drafts.widened, self._spread.factor)
 
     def price(self, batch: Batch) -> PricedStep:
         """What `batch` will take."""
@@ -100,30 +97,24 @@ class StepTimes:
 
     def _priced(self, work: StepWork, ns: float, parts: list[float], verifies: bool) -> PricedStep:
         step = PricedStep(work, max(1, round(ns)), 0, parts, verifies)
-        step.predicted_ns = self.correction.corrected_ns(step.has_prompts, step.raw_ns)
+        corrected_ns = self.correction.corrected_ns(step.has_prompts, step.raw_ns)
+        step.predicted_ns = max(1, round(corrected_ns * self._rest(step)))
         return step
+
+    def _rest(self, step: PricedStep) -> float:
+        """What is known of `step` beside its correction."""
+        return 1.0 if step.has_prompts else self._drafts.factor(step.verifies)
 
     def observe(self, step: PricedStep, measured_ns: int) -> None:
         """`step` took `measured_ns`. Times of zero say nothing: a clock that stands still."""
         if measured_ns <= 0:
             return
-        self._compares = self._compares or step.verifies
-        if self._compares:
-            rest = self._verifying if step.verifies else self._plain
-            corrected_ns = self.correction.corrected_ns(step.has_prompts, step.raw_ns)
-            rest.observe(corrected_ns, measured_ns)
+        corrected_ns = self.correction.corrected_ns(step.has_prompts, step.raw_ns)
+        self.correction.observe(step.has_prompts, step.raw_ns, measured_ns, self._rest(step))
         if step.has_prompts:
             self._spread.observe(step.predicted_ns, measured_ns)
-        self.correction.observe(step.has_prompts, step.raw_ns, measured_ns)
-
-    @property
-    def _draft_factor(self) -> float:
-        """How much longer steps with drafts take than predicted, compared with those without.
-
-        Bounded, so that a wrong one cannot stop drafting for ever.
-        """
-        least, most = DRAFT_FACTORS
-        return max(least, min(most, self._verifying.factor / self._plain.factor))
+        else:
+            self._drafts.observe(step.verifies, corrected_ns, measured_ns)
 
     def flops(self, work: StepWork) -> float:
         """Floating-point operations of the linears and the attention of a step."""

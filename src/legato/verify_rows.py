@@ -36,11 +36,11 @@ class VerifyRows:
         self._blocks = np.empty((store.num_groups, len(sequences), width), np.int32)
         self._written: list[tuple[int, int]] = [(-1, -1)] * len(sequences)
         self._kept: dict[tuple[int, ...], _Kept] = {}
-        self.input()
-        self._varies = slots.varies(sequences)
+        self._varies = True  # until `input` is asked
 
     def serves(self, sequences: list[Sequence]) -> bool:
-        """Whether `input` makes the step of `sequences`, each as long as it is now."""
+        """Whether `input`, which was asked before, makes the step of `sequences`, each as long as
+        it is now."""
         return (
             [sequence.table for sequence in sequences] == self._tables
             and all(s.num_tokens + len(s.draft) <= self._room for s in sequences)
@@ -55,6 +55,7 @@ class VerifyRows:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             kept = self._kept[counts] = self._new(counts)
+            self._varies = self._slots.varies(self._sequences)
         self._write_blocks()
         kept.write(self._sequences)
         return kept.step

@@ -13,6 +13,7 @@ from legato.clock import VirtualClock
 from legato.config import EngineConfig
 from legato.core import FinishReason, Objectives, Request
 from legato.cost.decodes import DecodeCost
+from legato.cost.correct import DRAFT_FACTORS
 from legato.cost.estimate import StepCost
 from legato.cost.growing import GrowingStep, attended
 from legato.cost.machine import DEFAULT_PROFILE
@@ -20,7 +21,7 @@ from legato.errors import BackendError
 from legato.program.ops import StepShape
 from legato.scheduler.batch import Batch
 from legato.scheduler.sequence import Sequence, make_samples
-from legato.step_times import DRAFT_FACTORS, StepTimes, split_ns
+from legato.step_times import StepTimes, split_ns
 from sim.hollow import hollow_program
 
 MS = 1_000_000
@@ -88,7 +89,8 @@ def test_the_correction_multiplies_every_prediction(program):
 
 
 @pytest.mark.parametrize(("slowness", "factor"), [(1.1, 1.1), (1.0, 1.0), (2.0, DRAFT_FACTORS[1])])
-def test_steps_that_verify_drafts_are_learnt_apart_within_bounds(program, slowness, factor):
+@pytest.mark.parametrize("drafts", [((), (4, 5)), ((), (4, 5), (4, 5), (4, 5)), ((4, 5),)])
+def test_steps_that_verify_drafts_are_learnt_apart_within_bounds(program, slowness, factor, drafts):
     times = StepTimes(program, DEFAULT_PROFILE, EngineConfig())
     (sequence,) = make_samples(
         make_request("a", 3),
@@ -99,14 +101,21 @@ def test_steps_that_verify_drafts_are_learnt_apart_within_bounds(program, slowne
         length_limit=99,
         stop_ids=frozenset(),
     )
-    for draft in ((), (4, 5)) * 300:
+    sequence.num_computed = 2
+    for draft in drafts * 300:
         sequence.draft = draft
-        step = times.price(Batch([sequence], [3 + len(draft)]))
+        step = times.price(Batch([sequence], [1 + len(draft)]))
         assert step.verifies == bool(draft)
         times.observe(step, round(step.raw_ns * (slowness if draft else 1.0)))
-    plan = times.plan(has_prompts=True)
+    assert times.correction.error < 0.02 or factor != slowness
+    plan, plain = times.plan(has_prompts=False), StepCost(program, DEFAULT_PROFILE)
     plan.add(1, 100, 1)
-    assert plan.ns_widened(0, 100) / plan.ns() == pytest.approx(factor, rel=0.02)
+    raw_ns = plain.predict_ns(StepShape(((1, 100),), 1))
+    if () in drafts:
+        assert plan.ns() == pytest.approx(raw_ns, rel=0.02)
+        assert plan.ns_widened(0, 100) == pytest.approx(factor * raw_ns, rel=0.02)
+    else:
+        assert plan.ns_widened(0, 100) == pytest.approx(slowness * raw_ns, rel=0.02)
 
 
 @pytest.mark.parametrize("prompts", [0.85, 1.15])

@@ -78,6 +78,7 @@ def test_equal_lengths_use_the_same_arrays():
 def test_rows_serve_the_same_sequences_as_long_as_their_tables_fit():
     verifying, random = Verifying((None,), [BLOCK, BLOCK]), Random(2)
     rows, (a, b) = verifying.rows_to_verify(), verifying.sequences
+    rows.input()
     assert rows.serves([a, b])
     assert not rows.serves([b, a])
     assert not rows.serves([a])

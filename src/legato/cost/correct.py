@@ -15,6 +15,9 @@ LARGEST = math.log(4.0)
 ENOUGH_STEPS = 16
 """A kind of steps is corrected by what was seen of it alone from this many on."""
 
+DRAFT_FACTORS = (0.9, 1.2)
+"""Bounds of what is learnt of steps that verify drafts, compared with others."""
+
 MOST_STEPS = 0.9
 """Share of steps that are to end within `Spread.factor` times their prediction."""
 
@@ -105,12 +108,57 @@ class CorrectionByKind:
         """The prediction of such a step with what was learnt so far, at least one."""
         return max(1, round(predicted_ns * self.factor(has_prompts)))
 
-    def observe(self, has_prompts: bool, predicted_ns: int, measured_ns: int) -> None:
-        """Such a step was predicted, before correction, and took `measured_ns`."""
-        error = min(3.0, abs(predicted_ns * self.factor(has_prompts) / measured_ns - 1))
+    def observe(
+        self, has_prompts: bool, predicted_ns: int, measured_ns: int, rest: float = 1.0
+    ) -> None:
+        """Such a step was predicted, before correction, and took `measured_ns`. `rest` is what
+        else was known of it (see `DraftCorrection`)."""
+        factor = self.factor(has_prompts) * rest
+        error = min(3.0, abs(predicted_ns * factor / measured_ns - 1))
         self.error += max(RATE, 1 / (self.overall.steps + 1)) * (error - self.error)
         self.overall.observe(predicted_ns, measured_ns)
         self._kinds[has_prompts].observe(predicted_ns, measured_ns)
+
+
+class DraftCorrection:
+    """What steps without prompts take beside the correction that all of them share: those that
+    verify drafts, and the others. Learnt from the first draft on.
+
+    The shared correction is somewhere between the two, and follows a machine that drifts also
+    while steps of one sort alone come; so what is left of their errors tells them apart.
+    """
+
+    def __init__(self) -> None:
+        self._compares = False
+        self._rests = (Correction(), Correction())
+
+    @property
+    def plain(self) -> float:
+        """Multiply the corrected prediction of a step without drafts with this."""
+        return self._rest(False)
+
+    @property
+    def widened(self) -> float:
+        """How much longer steps with drafts take, against the same prediction without.
+
+        Bounded, so that a wrong one cannot stop drafting for ever.
+        """
+        least, most = DRAFT_FACTORS
+        return max(least, min(most, self._rest(True) / self._rest(False)))
+
+    def factor(self, verifies: bool) -> float:
+        """Of a step that verifies drafts, or not."""
+        return self.plain * self.widened if verifies else self.plain
+
+    def observe(self, verifies: bool, corrected_ns: int, measured_ns: int) -> None:
+        """Such a step took `measured_ns`; `corrected_ns` is with the shared correction alone."""
+        self._compares = self._compares or verifies
+        if self._compares:
+            self._rests[verifies].observe(corrected_ns, measured_ns)
+
+    def _rest(self, verifies: bool) -> float:
+        own = self._rests[verifies]
+        return own.factor if own.steps >= ENOUGH_STEPS else 1.0
 
 
 class Spread:
