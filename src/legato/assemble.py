@@ -62,9 +62,15 @@ def assemble(name_or_path: str | Path, config: EngineConfig, clock: Clock) -> As
 
 
 def build_engine(
-    model: Model, config: EngineConfig, clock: Clock, tokenizer: Tokenizer | None = None
+    model: Model,
+    config: EngineConfig,
+    clock: Clock,
+    tokenizer: Tokenizer | None = None,
+    beside: Engine | None = None,
 ) -> Engine:
     """An engine for `model`. `tokenizer` names its end-of-sequence tokens; loaded if not given.
+    With `beside`, one of the same model that never steps at the same time and is closed later, it
+    shares threads and packed weights.
 
     Raises as `assemble` does.
     """
@@ -73,7 +79,8 @@ def build_engine(
     tokenizer = tokenizer or load_tokenizer(model.tokenizer)
     program = build_model_program(model, config)
     with ExitStack() as opened:
-        backend = create_backend(program, model.weights, config)
+        other = beside.backend if beside else None
+        backend = create_backend(program, model.weights, config, beside=other)
         opened.callback(backend.close)
         draft = _open_draft(settings, Target(model, program, backend, tokenizer), config)
         if draft is not None:

@@ -43,6 +43,10 @@ class Engine:
 
     What goes wrong with one request ends that request with an error event. A step that fails in
     the backend ends the requests that took part in it. The engine goes on with the others.
+
+    Attributes:
+        backend: what its steps run on.
+        vocab_size, max_context: token ids, and most tokens of a sequence.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class Engine:
             max_context=context,
             pool_context=min(context, self._cache.longest_sequence()),
         )
-        self._backend = backend
+        self.backend = backend
         self._config = config
         self._clock = clock
         self._runner = Runner(
@@ -239,7 +243,7 @@ class Engine:
     def close(self) -> None:
         """Release the backend, and the draft's."""
         self._scheduler.drafts.close()
-        self._backend.close()
+        self.backend.close()
 
     def _new_questions(self) -> Questions:
         return Questions(

@@ -8,8 +8,9 @@ from legato.scheduler.budget import UNLIMITED, StepBudget
 from legato.speculative.accept import PRIOR_RATES
 from legato.speculative.depth import MARGIN, choose_depths, least_gain, longest_ns
 from legato.speculative.rota import (
-    ALWAYS,
+    FEW,
     HOPELESS_WAIT,
+    LONGEST_REST,
     LONGEST_WAIT,
     MOST_HOPED,
     Rota,
@@ -49,10 +50,16 @@ class CountingDrafter:
         return [0] * len(self.tokens)
 
 
-@pytest.mark.parametrize("decodes", [1, ALWAYS])
-def test_few_sequences_are_asked_in_every_step(decodes):
+@pytest.mark.parametrize("decodes", [1, FEW])
+def test_few_sequences_are_asked_in_every_step_and_less_often_where_nothing_comes_of_it(decodes):
     rota = Rota()
     assert all(rota.begin(decodes) and rota.asks_all(decodes) for _ in range(20))
+    for _ in range(100):
+        rota.note(set())
+    assert sum(rota.begin(decodes) for _ in range(100)) == 100 // LONGEST_REST
+    rota.note({"sure"})
+    rota.note(set())
+    assert all(rota.begin(decodes) for _ in range(20))
 
 
 @pytest.mark.parametrize("decodes", [4, 8, 32, 200])
@@ -64,10 +71,10 @@ def test_many_sequences_are_asked_together_and_seldom(decodes):
 
 def test_who_is_promising_is_asked_in_every_step_alone():
     rota = Rota()
-    rota.promising = {"sure"}
+    rota.note({"sure"})
     assert all(rota.begin(8) for _ in range(20))
     assert not rota.asks_all(8)
-    rota.promising = set()
+    rota.note(set())
     assert not all(rota.begin(8) for _ in range(20))
 
 

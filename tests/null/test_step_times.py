@@ -12,8 +12,8 @@ from legato.assemble import simulate_engine
 from legato.clock import VirtualClock
 from legato.config import EngineConfig
 from legato.core import FinishReason, Objectives, Request
-from legato.cost.decodes import DecodeCost
 from legato.cost.correct import DRAFT_FACTORS
+from legato.cost.decodes import DecodeCost
 from legato.cost.estimate import StepCost
 from legato.cost.growing import GrowingStep, attended
 from legato.cost.machine import DEFAULT_PROFILE

@@ -50,7 +50,7 @@ def serve(
     settings = EngineConfig(num_kv_blocks=4000, prefix_cache=False, ttft_ms=TTFT_MS, **config)
     engine = simulate_engine(program, DEFAULT_PROFILE, settings, clock)
     if stretch is not None:
-        run = engine._backend.run
+        run = engine.backend.run
 
         def run_longer(step: StepInput) -> StepOutput:
             start_ns = clock.now_ns()
@@ -59,7 +59,7 @@ def serve(
             clock.advance(int(took_ns * (stretch(start_ns / 1e9) - 1)))
             return output
 
-        engine._backend.run = run_longer
+        engine.backend.run = run_longer
     arrived: dict[str, int] = {}
     first: dict[str, int] = {}
     refused = 0

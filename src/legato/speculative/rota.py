@@ -1,7 +1,8 @@
 """Who is asked for a draft in which step, so that looking for drafts is never felt.
 
 A sequence that has just drafted is asked in every step. The others are asked all
-together every few steps: of many sequences, where a draft seldom pays, more seldom than of few.
+together every few steps: of many sequences, where a draft seldom pays, more seldom than of few,
+and of few more seldom the longer nothing was drafted.
 Where no draft could pay, however good, nobody is asked, nor told of texts.
 """
 
@@ -14,8 +15,14 @@ from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
 from legato.speculative.depth import least_gain
 
-ALWAYS = 2
-"""With up to this many sequences all are asked in every step."""
+FEW = 2
+"""With up to this many sequences all are asked in every step, as long as something is drafted."""
+
+PATIENCE = 4
+"""So often in a row few sequences are asked in vain before they are asked half as often."""
+
+LONGEST_REST = 4
+"""Steps after which few sequences are asked again, at most."""
 
 LONGEST_WAIT = 16
 """Steps after which everybody is asked again, at most."""
@@ -40,6 +47,7 @@ class Rota:
     def __init__(self) -> None:
         self.promising: set[Sequence] = set()
         self._steps = 0
+        self._vain = 0  # questions since something was drafted
         self._hopeless = 0  # so many sequences that no draft pays; 0: none is known
 
     def begin(self, decodes: int) -> bool:
@@ -56,7 +64,15 @@ class Rota:
 
     def asks_all(self, decodes: int) -> bool:
         """Whether everybody is asked in this step."""
-        return decodes <= ALWAYS or self._steps % min(decodes, LONGEST_WAIT) == 0
+        wait = min(decodes, LONGEST_WAIT)
+        if decodes <= FEW:
+            wait = min(1 << self._vain // PATIENCE, LONGEST_REST)
+        return self._steps % wait == 0
+
+    def note(self, drafted: set[Sequence]) -> None:
+        """It was asked, and these drafted."""
+        self.promising = drafted
+        self._vain = 0 if drafted else min(self._vain + 1, PATIENCE * LONGEST_REST)
 
 
 @dataclass(slots=True)

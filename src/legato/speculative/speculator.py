@@ -122,7 +122,7 @@ class BatchSpeculator:
             proposals = self._ask(self._asked(limits, step_ns.least_gain), step_ns.least_gain)
             depths = _paying_depths(proposals, decodes, step_ns, budget)
         chosen = [(p, n) for p, n in zip(proposals, depths, strict=False) if n]
-        self._rota.promising = {p.sequence for p, _ in chosen}
+        self._rota.note({p.sequence for p, _ in chosen})
         if chosen:
             expected = sum(sum(p.gains[:n]) for p, n in chosen)
             wider_ns = step_ns(sum(n for _, n in chosen))

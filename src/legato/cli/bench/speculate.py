@@ -38,7 +38,7 @@ def bench_speculate(
 
     They are greedy and come in turn; the texts must be equal.
     """
-    from legato.assemble import assemble
+    from legato.assemble import assemble, build_engine
     from legato.bench.speculate import load_workloads, measure_speculation
     from legato.cli.progress import resolve_with_progress
     from legato.clock import RealClock
@@ -51,14 +51,16 @@ def bench_speculate(
     path = resolve_with_progress(model)
     results: list[SpeculationResult] = []
     with ExitStack() as stack:
-        parts = {
-            name: assemble(path, replace(config, speculate=name), RealClock())
-            for name in ("off", *drafters)
-        }
-        engines = {name: stack.enter_context(closing(one.engine)) for name, one in parts.items()}
+        first = assemble(path, replace(config, speculate="off"), RealClock())
+        plain = stack.enter_context(closing(first.engine))
+        engines = {"off": plain}
+        for name in drafters:  # over the same weights: copies of them are not equally fast
+            own = replace(config, speculate=name)
+            drafting = build_engine(first.model, own, RealClock(), first.tokenizer, plain)
+            engines[name] = stack.enter_context(closing(drafting))
         for size in batch:
             for one in chosen:
-                prompts = [encode_chat(parts["off"], c) for c in one.conversations]
+                prompts = [encode_chat(first, c) for c in one.conversations]
                 results += measure_speculation(
                     engines, one.name, prompts, size, max_tokens=output, rounds=rounds
                 )
