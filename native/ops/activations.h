@@ -34,6 +34,10 @@ constexpr int kHighBits = 7;   // a high digit counts 2^7
 constexpr int kCrossedPairs = 3;  // of groups: 0 with 1, 2 with 3, 4 with 5; the others as usual
 constexpr int kCrossedUp = 120;
 constexpr int kCrossedDown = 8;
+// They are counted in the bits of an f32 that stands where neighbours differ by 1, so that the sum
+// is a float already, off by kWholeFloat.
+constexpr float kWholeFloat = 12582912.0f;  // 1.5 * 2^23
+constexpr int32_t kWholeBits = 0x4B400000;  // its bits
 
 struct alignas(64) ActivationBlock {  // one cache line
   int8_t q[kQuantBlock];
@@ -43,7 +47,9 @@ struct alignas(64) ActivationBlock {  // one cache line
   int32_t minus_half[2];  // the same of columns 0..15 and 16..31
   int32_t group;      // columns 4 group .. 4 group + 3 have the spike
   int8_t spike[4];
-  int32_t crossed;    // minus what crossed sums have too much from q alone; AVX-512 has them alone
+  // What crossed sums start from: kWholeBits minus what they have too much from q alone. AVX-512
+  // has them alone.
+  int32_t crossed;
 };
 static_assert(sizeof(ActivationBlock) == 64);
 

@@ -195,12 +195,12 @@ struct Avx512 : Avx512Quantise {
     return _mm512_set1_epi32(word);
   }
   // A block of 4-bit weights as crossed sums (activations.h) read it: the even and the odd groups of
-  // the pairs, shifted, and what the sums have too much that depends on them alone.
+  // the pairs, shifted, and what a sum, read as a float, has too much that depends on them alone.
   template <Format Kind>
   struct Crossed {
     Block<Kind> block;
     I even[kCrossedPairs], odd[kCrossedPairs];
-    I excess;
+    F excess;
     const uint8_t* spike_lines;  // 2^kSpikeBits times the weights
   };
   template <Format Kind, Digits D>
@@ -210,13 +210,14 @@ struct Avx512 : Avx512Quantise {
     Crossed<Kind> crossed;
     crossed.block = load_block<Kind, Digits::None>(at, decoded);
     const I* line = crossed.block.line;
-    crossed.excess = _mm512_setzero_si512();
+    I excess = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int i = 0; i < kCrossedPairs; ++i) {
       crossed.even[i] = _mm512_add_epi8(line[2 * i], _mm512_set1_epi8(kCrossedUp));
       crossed.odd[i] = _mm512_sub_epi8(line[2 * i + 1], _mm512_set1_epi8(kCrossedDown));
-      crossed.excess = _mm512_dpbusd_epi32(crossed.excess, crossed.even[i], crossed.odd[i]);
+      excess = _mm512_dpbusd_epi32(excess, crossed.even[i], crossed.odd[i]);
     }
+    crossed.excess = add(_mm512_cvtepi32_ps(excess), broadcast(kWholeFloat));
     crossed.spike_lines = decoded.line[0];
     if constexpr (D == Digits::Spike) {
 #pragma GCC unroll 8
@@ -234,7 +235,7 @@ struct Avx512 : Avx512Quantise {
     I dot[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      dot[r] = _mm512_sub_epi32(_mm512_set1_epi32(x[r].crossed), crossed.excess);
+      dot[r] = _mm512_set1_epi32(x[r].crossed);
       if constexpr (layout_of(Kind).zero != 0) {
         dot[r] = _mm512_add_epi32(dot[r], start_at<Kind>(x[r].minus));
       }
@@ -262,7 +263,8 @@ struct Avx512 : Avx512Quantise {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const F scale = mul(block.scale, broadcast(x[r].scale));
-      F total = fma(_mm512_cvtepi32_ps(dot[r]), scale, sum[r]);
+      const F products = _mm512_sub_ps(_mm512_castsi512_ps(dot[r]), crossed.excess);
+      F total = fma(products, scale, sum[r]);
       if constexpr (layout_of(Kind).has_min) total = fma(block.min, broadcast(x[r].sum), total);
       sum[r] = total;
     }

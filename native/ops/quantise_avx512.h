@@ -87,7 +87,7 @@ struct Avx512Quantise {
   static __m256i bytes_of(I first, I second) {
     return _mm256_set_m128i(_mm512_cvtepi32_epi8(second), _mm512_cvtepi32_epi8(first));
   }
-  // What crossed sums of 32 digits have too much.
+  // What crossed sums of 32 digits start from.
   static int32_t crossed(__m256i q) {
     const __m256i up = _mm256_add_epi8(q, _mm256_set1_epi8(kCrossedUp));
     const __m256i down = _mm256_sub_epi8(q, _mm256_set1_epi8(kCrossedDown));
@@ -99,7 +99,7 @@ struct Avx512Quantise {
     const __m128i four =
         _mm_add_epi32(_mm256_castsi256_si128(chosen), _mm256_extracti128_si256(chosen, 1));
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_PERM_BADC));
-    return -_mm_extract_epi32(two, 1) - 4 * kCrossedPairs * kCrossedUp * kCrossedDown;
+    return kWholeBits - _mm_extract_epi32(two, 1) - 4 * kCrossedPairs * kCrossedUp * kCrossedDown;
   }
   static void write_sums(I first, I second, float scale, ActivationBlock& out) {
     // Every 128-bit lane holds two partial sums of the first half, then two of the second.
