@@ -35,7 +35,7 @@ class StepMemory {
   // the rows of a tile share, and a barrier costs more than what one of them saves.
   static constexpr int64_t kPrivateRows = kTileRows;
   // Columns of a GatedLinear that a thread computes, for kTallRows rows, before it passes them on.
-  static constexpr int64_t kTileColumns = 192;
+  static constexpr int64_t kTileColumns = 256;
 
   StepMemory(const Plan& plan, int threads, Widths widths) noexcept;
 

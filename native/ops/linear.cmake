@@ -11,7 +11,7 @@ endif()
 
 set(LEGATO_EXACT_FLAGS -ffp-contract=off)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  list(APPEND LEGATO_EXACT_FLAGS -Wno-maybe-uninitialized)
+  list(APPEND LEGATO_EXACT_FLAGS -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
 set_source_files_properties(${LEGATO_LINEAR_SOURCES} PROPERTIES COMPILE_OPTIONS
                                                                 "${LEGATO_EXACT_FLAGS}")

@@ -1,4 +1,5 @@
-// The steps of quantising a block with AVX-512.
+// The steps of quantising a block with AVX-512: four blocks at a time, so that what is summed up or
+// compared within a block takes four blocks' lanes through the same instructions.
 #pragma once
 
 #include <immintrin.h>
@@ -9,110 +10,211 @@ namespace legato {
 namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
 
 struct Avx512Quantise {
-  static BlockPeaks measure(const float* x) {
-    const I numbers = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const I a = group_peaks(x, numbers);
-    const I b = group_peaks(x + 16, _mm512_add_epi32(numbers, _mm512_set1_epi32(4)));
-    // The largest and the second largest of the lanes, folded in halves.
-    const I most16 = _mm512_max_epi32(a, b), rest16 = _mm512_min_epi32(a, b);
-    const __m256i most_a = _mm512_castsi512_si256(most16);
-    const __m256i most_b = _mm512_extracti64x4_epi64(most16, 1);
-    const __m256i most8 = _mm256_max_epi32(most_a, most_b);
-    const __m256i rest8 = _mm256_max_epi32(
-        _mm256_min_epi32(most_a, most_b),
-        _mm256_max_epi32(_mm512_castsi512_si256(rest16), _mm512_extracti64x4_epi64(rest16, 1)));
-    const __m128i last_a = _mm256_castsi256_si128(most8);
-    const __m128i last_b = _mm256_extracti128_si256(most8, 1);
-    const __m128i rest4 =
-        _mm_max_epi32(_mm256_castsi256_si128(rest8), _mm256_extracti128_si256(rest8, 1));
-    const int32_t most = _mm_cvtsi128_si32(_mm_max_epi32(last_a, last_b));
-    const int32_t rest = _mm_cvtsi128_si32(_mm_max_epi32(_mm_min_epi32(last_a, last_b), rest4));
-    return {most, rest, most & (kGroups - 1)};
+  static inline __attribute__((always_inline)) Peaks measure(const Blocks& blocks) {
+    const I a = group_peaks(blocks.x[0], blocks.x[1]), b = group_peaks(blocks.x[2], blocks.x[3]);
+    // The largest and the second largest, folded in halves.
+    const I low = lower_halves(a, b), high = upper_halves(a, b);
+    const I most4 = _mm512_max_epi32(low, high), rest4 = _mm512_min_epi32(low, high);
+    const I other = swap_lanes(most4);
+    const I most2 = _mm512_max_epi32(most4, other);
+    const I rest2 = _mm512_max_epi32(_mm512_min_epi32(most4, other),
+                                     _mm512_max_epi32(rest4, swap_lanes(rest4)));
+    const auto [even, odd] = four_of(most2);
+    const auto [even_rest, odd_rest] = four_of(rest2);
+    const __m128i rest = _mm_max_epi32(even_rest, odd_rest), most = _mm_max_epi32(even, odd);
+    return {ints(most), ints(_mm_max_epi32(_mm_min_epi32(even, odd), rest)),
+            ints(_mm_and_si128(most, _mm_set1_epi32(kGroups - 1)))};
   }
 
-  static void write_spike(const float* x, BlockScale how, int32_t group, ActivationBlock& out) {
-    const I first = round(x, how.factor), second = round(x + 16, how.factor);
-    const auto columns = static_cast<uint32_t>(uint64_t{15} << 4 * group);
-    const I first_spike = upper<kSpikeBits>(first, columns);
-    const I second_spike = upper<kSpikeBits>(second, columns >> 16);
-    const __m256i digits = bytes_of(lower<kSpikeBits>(first, first_spike),
-                                    lower<kSpikeBits>(second, second_spike));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q), digits);
-    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_or_si512(first_spike, second_spike));
-    const __m128 four = _mm_permutevar_ps(_mm_castsi128_ps(bytes), _mm_cvtsi32_si128(group & 3));
-    const int32_t spike = _mm_cvtsi128_si32(_mm_castps_si128(four));
-    std::memcpy(out.spike, &spike, 4);
-    out.group = group & (kGroups - 1);
-    out.crossed = crossed(digits);
-    write_sums(first, second, how.scale, out);
+  template <bool kSpiked>
+  static inline __attribute__((always_inline)) void write(const Blocks& blocks,
+                                                          const Ints4& group,
+                                                          const Scales& scales) {
+    I q[kTogether], sums[kTogether], spike[kTogether];
+    int32_t mask[kTogether];
+    store(mask, group_words(group));
+    for (int k = 0; k < kTogether; ++k) {
+      q[k] = words(blocks.x[k], scales.factor[k]);
+      sums[k] = _mm512_madd_epi16(q[k], _mm512_set1_epi16(-1));
+      if constexpr (kSpiked) {
+        spike[k] = spikes(q[k], _cvtu32_mask32(static_cast<uint32_t>(mask[k])));
+        q[k] = _mm512_sub_epi16(q[k], _mm512_slli_epi16(spike[k], kSpikeBits));
+      }
+    }
+    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const I first = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(q[0], q[1]));
+    const I second = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(q[2], q[3]));
+    store_digits(first, *blocks.out[0], *blocks.out[1]);
+    store_digits(second, *blocks.out[2], *blocks.out[3]);
+    write_numbers(sums, kSpiked ? group : Ints4{}, scales, crossed(first, second), blocks);
+    write_spikes<kSpiked>(spike, group, blocks);
   }
-  static void write_high(const float* x, BlockScale how, ActivationBlock& out, int8_t* high) {
-    const I first = round(x, how.factor), second = round(x + 16, how.factor);
-    const I first_high = upper<kHighBits>(first, ~0u), second_high = upper<kHighBits>(second, ~0u);
+
+  static void write_high(const float* x, float factor, float scale, ActivationBlock& out,
+                         int8_t* high) {
+    const I first = round(x, factor), second = round(x + 16, factor);
+    const I first_high = upper(first), second_high = upper(second);
     const __m256i digits =
-        bytes_of(lower<kHighBits>(first, first_high), lower<kHighBits>(second, second_high));
+        bytes_of(lower(first, first_high), lower(second, second_high));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), bytes_of(first_high, second_high));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q), digits);
+    const int32_t sums[2] = {-_mm512_reduce_add_epi32(first), -_mm512_reduce_add_epi32(second)};
+    std::memcpy(out.minus_half, sums, sizeof sums);
+    out.minus = sums[0] + sums[1];
+    out.scale = scale;
+    out.sum = -scale * static_cast<float>(out.minus);
     std::memset(out.spike, 0, 4);
     out.group = 0;
     out.crossed = 0;
-    write_sums(first, second, how.scale, out);
   }
 
  private:
   using I = __m512i;
+  
+  // 32-bit elements of two vectors, within each 128-bit lane: 0 and 2 (1 and 3) of both.
+  static I even_of(I a, I b) {
+    return _mm512_castps_si512(
+        _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0x88));
+  }
+  static I odd_of(I a, I b) {
+    return _mm512_castps_si512(
+        _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xDD));
+  }
+  static __m128i even_of(__m128i a, __m128i b) {
+    return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(a), _mm_castsi128_ps(b), 0x88));
+  }
+  static __m128i odd_of(__m128i a, __m128i b) {
+    return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(a), _mm_castsi128_ps(b), 0xDD));
+  }
+  // The lower (upper) halves of two vectors.
+  static I lower_halves(I a, I b) { return _mm512_shuffle_i64x2(a, b, 0x44); }
+  static I upper_halves(I a, I b) { return _mm512_shuffle_i64x2(a, b, 0xEE); }
+  // Lanes 0 and 1 change places, and 2 and 3.
+  static I swap_lanes(I a) { return _mm512_shuffle_i64x2(a, a, 0xB1); }
+  // What was folded until lane 0 has elements of blocks 0 and 1, lane 2 of blocks 2 and 3: the even
+  // and the odd ones, in the order of blocks.
+  struct EvenOdd {
+    __m128i even, odd;
+  };
+  static EvenOdd four_of(I folded) {
+    const __m128i a = _mm512_castsi512_si128(folded), b = _mm512_extracti32x4_epi32(folded, 2);
+    return {even_of(a, b), odd_of(a, b)};
+  }
+  static Ints4 ints(__m128i four) { return __builtin_bit_cast(Ints4, four); }
+  static void store(void* to, __m128i four) {
+    _mm_storeu_si128(static_cast<__m128i*>(to), four);
+  }
 
-  // A group of 4 columns is a 128-bit lane. Its number takes the place of a magnitude's lowest bits.
-  static I group_peaks(const float* x, I numbers) {
-    const I bits = _mm512_and_si512(_mm512_loadu_si512(x), _mm512_set1_epi32(0x7fffffff));
-    const I pairs = _mm512_max_epi32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_CDAB));
-    const I fours = _mm512_max_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
-    return _mm512_or_si512(_mm512_and_si512(fours, _mm512_set1_epi32(~(kGroups - 1))), numbers);
+  // Groups of 4 columns of a block: lane i has group i in its first and 4 + i in its second half,
+  // each as two peaks of two columns.
+  static I pair_peaks(const float* x) {
+    const I mask = _mm512_set1_epi32(0x7fffffff);
+    const I a = _mm512_and_si512(_mm512_loadu_si512(x), mask);
+    const I b = _mm512_and_si512(_mm512_loadu_si512(x + 16), mask);
+    return _mm512_max_epi32(even_of(a, b), odd_of(a, b));
   }
-  // 16 columns to the nearest integers, ties to even.
+  // Lane i: groups i and 4 + i of one block, then of the other. A group's number takes the place
+  // of the lowest bits.
+  static I group_peaks(const float* first, const float* second) {
+    const I a = pair_peaks(first), b = pair_peaks(second);
+    const I peaks = _mm512_max_epi32(even_of(a, b), odd_of(a, b));
+    const I numbers = _mm512_setr_epi32(0, 4, 0, 4, 1, 5, 1, 5, 2, 6, 2, 6, 3, 7, 3, 7);
+    return _mm512_or_si512(_mm512_and_si512(peaks, _mm512_set1_epi32(~(kGroups - 1))), numbers);
+  }
+  // 16 columns to the nearest integers, ties to even. What is not finite gives some digits, and the
+  // scale of its block is NaN.
   static I round(const float* x, float factor) {
-    const __mmask16 usable = factor != 0.0f ? 0xffff : 0;  // x may be NaN
-    return _mm512_cvtps_epi32(_mm512_maskz_mul_ps(usable, _mm512_loadu_ps(x), _mm512_set1_ps(factor)));
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(factor)));
   }
-  // q / 2^bits to the nearest integer, halves upwards, in the columns of `mask`; 0 elsewhere.
-  template <int Bits>
-  static I upper(I q, uint32_t mask) {
-    const I half = _mm512_set1_epi32(1 << (Bits - 1));
-    return _mm512_maskz_srai_epi32(static_cast<__mmask16>(mask), _mm512_add_epi32(q, half), Bits);
+  // A block as words: lane i has columns 4 i .. of its first half, then of its second.
+  static I words(const float* x, float factor) {
+    return _mm512_packs_epi32(round(x, factor), round(x + 16, factor));
   }
-  template <int Bits>
+  // Masks of groups of such words.
+  static __m128i group_words(const Ints4& group) {
+    const Ints4 first = 8 * (group & 3) + (group & 4);
+    return _mm_sllv_epi32(_mm_set1_epi32(15), __builtin_bit_cast(__m128i, first));
+  }
+  // q / 2^kSpikeBits to the nearest integer, halves upwards, in the words of `mask`; 0 elsewhere.
+  static I spikes(I q, __mmask32 mask) {
+    const I half = _mm512_set1_epi16(1 << (kSpikeBits - 1));
+    return _mm512_maskz_srai_epi16(mask, _mm512_add_epi16(q, half), kSpikeBits);
+  }
+
+  static void store_digits(I q, ActivationBlock& first, ActivationBlock& second) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first.q), _mm512_castsi512_si256(q));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(second.q), _mm512_extracti64x4_epi64(q, 1));
+  }
+  template <bool kSpiked>
+  static inline __attribute__((always_inline)) void write_spikes(const I* spike,
+                                                                 const Ints4& group,
+                                                                 const Blocks& blocks) {
+    if constexpr (!kSpiked) {
+      for (ActivationBlock* out : blocks.out) std::memset(out->spike, 0, 4);
+    } else {
+      // As bytes, lane i: groups i and 4 + i of one block, then of the other.
+      alignas(64) int32_t bytes[8 * kTogether];
+      _mm512_store_si512(bytes, _mm512_packs_epi16(spike[0], spike[1]));
+      _mm512_store_si512(bytes + 16, _mm512_packs_epi16(spike[2], spike[3]));
+      int32_t at[kTogether];
+      const Ints4 start{0, 2, 16, 18};
+      store(at, __builtin_bit_cast(__m128i, start + 4 * (group & 3) + (group >> 2)));
+      for (int k = 0; k < kTogether; ++k) std::memcpy(blocks.out[k]->spike, bytes + at[k], 4);
+    }
+  }
+
+  // Products of an odd group of 4 digits with the even one before it, in elements 1, 3, ..
+  static I cross(I q) {
+    const I up = _mm512_add_epi8(q, _mm512_set1_epi8(kCrossedUp));
+    const I down = _mm512_sub_epi8(q, _mm512_set1_epi8(kCrossedDown));
+    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), up, _mm512_slli_epi64(down, 32));
+  }
+  // What crossed sums of the digits of four blocks start from.
+  static __m128i crossed(I first, I second) {
+    constexpr int of_half = (1 << kCrossedPairs) - 1;  // bits of a block: two in a lane
+    constexpr int pairs = (of_half & 3) * 5 | (of_half >> 2) * 5 << 4;
+    const I odd = _mm512_maskz_mov_epi32(pairs | pairs << 8, odd_of(cross(first), cross(second)));
+    const I two = _mm512_add_epi32(odd, _mm512_shuffle_epi32(odd, _MM_PERM_CDAB));
+    const I one = _mm512_add_epi32(two, swap_lanes(two));
+    // Blocks 0 and 2 in lane 0, blocks 1 and 3 in lane 2.
+    const __m128i products = _mm_shuffle_epi32(four_of(one).even, _MM_SHUFFLE(3, 1, 2, 0));
+    return _mm_sub_epi32(_mm_set1_epi32(kWholeBits - 4 * kCrossedPairs * kCrossedUp * kCrossedDown),
+                         products);
+  }
+  // `sums`, lane i: two partial sums of the first half, two of the second.
+  static inline __attribute__((always_inline)) void write_numbers(const I* sums,
+                                                                  const Ints4& group,
+                                                                  const Scales& scales,
+                                                                  __m128i crossed,
+                                                                  const Blocks& blocks) {
+    const I a = _mm512_add_epi32(even_of(sums[0], sums[1]), odd_of(sums[0], sums[1]));
+    const I b = _mm512_add_epi32(even_of(sums[2], sums[3]), odd_of(sums[2], sums[3]));
+    const I two = _mm512_add_epi32(lower_halves(a, b), upper_halves(a, b));
+    const auto [first, second] = four_of(_mm512_add_epi32(two, swap_lanes(two)));
+    const __m128i minus = _mm_add_epi32(first, second);
+    const Floats4 sum = -scales.scale * __builtin_bit_cast(Floats4, _mm_cvtepi32_ps(minus));
+    __m128 row[8] = {__builtin_bit_cast(__m128, scales.scale), __builtin_bit_cast(__m128, sum),
+                     _mm_castsi128_ps(minus),                  _mm_castsi128_ps(first),
+                     _mm_castsi128_ps(second),                 __builtin_bit_cast(__m128, group),
+                     _mm_setzero_ps(),                         _mm_castsi128_ps(crossed)};
+    _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+    _MM_TRANSPOSE4_PS(row[4], row[5], row[6], row[7]);
+    for (int k = 0; k < kTogether; ++k) {
+      float* numbers = &blocks.out[k]->scale;
+      _mm_storeu_ps(numbers, row[k]);
+      _mm_storeu_ps(numbers + 4, row[4 + k]);
+    }
+  }
+
+  // For high digits: all columns of 16.
+  static I upper(I q) {
+    return _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(1 << (kHighBits - 1))), kHighBits);
+  }
   static I lower(I q, I upper) {
-    return _mm512_sub_epi32(q, _mm512_slli_epi32(upper, Bits));
+    return _mm512_sub_epi32(q, _mm512_slli_epi32(upper, kHighBits));
   }
   static __m256i bytes_of(I first, I second) {
     return _mm256_set_m128i(_mm512_cvtepi32_epi8(second), _mm512_cvtepi32_epi8(first));
-  }
-  // What crossed sums of 32 digits start from.
-  static int32_t crossed(__m256i q) {
-    const __m256i up = _mm256_add_epi8(q, _mm256_set1_epi8(kCrossedUp));
-    const __m256i down = _mm256_sub_epi8(q, _mm256_set1_epi8(kCrossedDown));
-    // Words 1, 3, .. are the products of an odd group with the even one before it.
-    const __m256i products =
-        _mm256_dpbusd_epi32(_mm256_setzero_si256(), up, _mm256_slli_epi64(down, 32));
-    constexpr int pairs = (1 << 2 * kCrossedPairs) - 1;
-    const __m256i chosen = _mm256_maskz_mov_epi32(pairs, products);
-    const __m128i four =
-        _mm_add_epi32(_mm256_castsi256_si128(chosen), _mm256_extracti128_si256(chosen, 1));
-    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_PERM_BADC));
-    return kWholeBits - _mm_extract_epi32(two, 1) - 4 * kCrossedPairs * kCrossedUp * kCrossedDown;
-  }
-  static void write_sums(I first, I second, float scale, ActivationBlock& out) {
-    // Every 128-bit lane holds two partial sums of the first half, then two of the second.
-    const I pairs = _mm512_madd_epi16(_mm512_packs_epi32(first, second), _mm512_set1_epi16(-1));
-    const __m256i eight = _mm256_add_epi32(_mm512_castsi512_si256(pairs),
-                                           _mm512_extracti64x4_epi64(pairs, 1));
-    const __m128i four =
-        _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-    const __m128i halves = _mm_hadd_epi32(four, four);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out.minus_half), halves);
-    out.minus = _mm_cvtsi128_si32(_mm_add_epi32(halves, _mm_shuffle_epi32(halves, 0xB1)));
-    out.scale = scale;
-    out.sum = -scale * static_cast<float>(out.minus);
   }
 };
 

@@ -7,44 +7,27 @@ namespace legato {
 namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
 
 struct PlainQuantise {
-  static BlockPeaks measure(const float* x) {
-    int32_t peak[kGroups];
-    for (int g = 0; g < kGroups; ++g) {
-      peak[g] = 0;
-      for (int j = 0; j < 4; ++j) {
-        const int32_t size = __builtin_bit_cast(int32_t, x[4 * g + j]) & 0x7fffffff;
-        peak[g] = size > peak[g] ? size : peak[g];
-      }
-    }
-    BlockPeaks found{peak[0], 0, 0};
-    for (int g = 1; g < kGroups; ++g) {
-      if (peak[g] > found.most) {
-        found = {peak[g], found.most, g};
-      } else if (peak[g] > found.rest) {
-        found.rest = peak[g];
-      }
-    }
-    return found;
+  static Peaks measure(const Blocks& blocks) {
+    Peaks peaks{};
+    for (int k = 0; k < blocks.count; ++k) measure_block(blocks.x[k], k, peaks);
+    return peaks;
   }
-
-  static void write_spike(const float* x, BlockScale how, int32_t group, ActivationBlock& out) {
-    int32_t q[kQuantBlock];
-    round(x, how.factor, q);
-    write_sums(q, how.scale, out);
-    out.group = group % kGroups;
-    for (int j = 0; j < 4; ++j) {
-      int32_t& at = q[4 * out.group + j];
-      const int32_t spike = group < kGroups ? upper(at, kSpikeBits) : 0;
-      out.spike[j] = static_cast<int8_t>(spike);
-      at -= spike * (1 << kSpikeBits);
+  template <bool kSpiked>
+  static void write(const Blocks& blocks, const Ints4& group, const Scales& scales) {
+    for (int k = 0; k < blocks.count; ++k) {
+      ActivationBlock& out = *blocks.out[k];
+      int32_t q[kQuantBlock];
+      round(blocks.x[k], scales.factor[k], q);
+      write_sums(q, scales.scale[k], out);
+      write_spike<kSpiked>(q, kSpiked ? group[k] : 0, out);
+      for (int i = 0; i < kQuantBlock; ++i) out.q[i] = static_cast<int8_t>(q[i]);
     }
-    for (int k = 0; k < kQuantBlock; ++k) out.q[k] = static_cast<int8_t>(q[k]);
   }
-
-  static void write_high(const float* x, BlockScale how, ActivationBlock& out, int8_t* high) {
+  static void write_high(const float* x, float factor, float scale, ActivationBlock& out,
+                         int8_t* high) {
     int32_t q[kQuantBlock];
-    round(x, how.factor, q);
-    write_sums(q, how.scale, out);
+    round(x, factor, q);
+    write_sums(q, scale, out);
     out.group = 0;
     for (int8_t& spike : out.spike) spike = 0;
     for (int k = 0; k < kQuantBlock; ++k) {
@@ -55,6 +38,32 @@ struct PlainQuantise {
   }
 
  private:
+  static void measure_block(const float* x, int k, Peaks& peaks) {
+    int32_t most = -1, rest = -1;
+    for (int g = 0; g < kGroups; ++g) {
+      int32_t peak = 0;
+      for (int j = 0; j < 4; ++j) {
+        const int32_t size = __builtin_bit_cast(int32_t, x[4 * g + j]) & 0x7fffffff;
+        peak = size > peak ? size : peak;
+      }
+      if (peak > most) peaks.group[k] = g;
+      rest = peak > most ? most : peak > rest ? peak : rest;
+      most = peak > most ? peak : most;
+    }
+    peaks.most[k] = most;
+    peaks.rest[k] = rest;
+  }
+  // The spike of a group leaves the digits.
+  template <bool kSpiked>
+  static void write_spike(int32_t* q, int32_t group, ActivationBlock& out) {
+    out.group = group;
+    for (int j = 0; j < 4; ++j) {
+      int32_t& at = q[4 * group + j];
+      const int32_t spike = kSpiked ? upper(at, kSpikeBits) : 0;
+      out.spike[j] = static_cast<int8_t>(spike);
+      at -= spike * (1 << kSpikeBits);
+    }
+  }
   // To the nearest integers, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
   static void round(const float* x, float factor, int32_t* q) {
     constexpr float shift = 12582912.0f;

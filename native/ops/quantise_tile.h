@@ -13,60 +13,103 @@ constexpr float kSpikeLevels = 127.0f * 16 + 7;   // of q + 16 spike
 constexpr float kHighLevels = 127.0f * 128 + 63;  // of q + 128 high
 constexpr float kSmallest = 1e-30f;  // below it scales and their products are subnormal
 
-constexpr int64_t kTogether = 16;  // blocks whose steps are taken in turn, to overlap their waits
+// Four blocks of a row are quantised together: what is found of each is an element of these.
+constexpr int kTogether = 4;
+constexpr int kAhead = 4;  // such fours are measured before they are written, to overlap their waits
+typedef int32_t Ints4 __attribute__((vector_size(4 * kTogether)));
+typedef float Floats4 __attribute__((vector_size(4 * kTogether)));
 
-// Magnitudes of a block, as bits of an f32 (they order alike; NaN and infinity come last).
-struct BlockPeaks {
-  int32_t most;   // of all columns; its three lowest bits may be replaced
-  int32_t rest;   // outside of the group of 4 columns that has `most`, likewise
-  int32_t group;  // that group
+// Magnitudes, as bits of an f32 (they order alike; NaN and infinity come last).
+struct Peaks {
+  Ints4 most;   // of all columns; its three lowest bits may be replaced
+  Ints4 rest;   // outside of the group of 4 columns that has `most`, likewise
+  Ints4 group;  // that group
 };
 
-// How a block is quantised: q = round(x * factor), x = scale * q.
-struct BlockScale {
-  float factor;
-  float scale;
+// How blocks are quantised: q = round(x * factor), x = scale * q.
+struct Scales {
+  Floats4 factor;
+  Floats4 scale;
 };
 
-inline __attribute__((always_inline)) BlockScale choose_scale(Precision precision,
-                                                              const BlockPeaks& peaks) {
-  const float most = __builtin_bit_cast(float, peaks.most);
-  const float rest = __builtin_bit_cast(float, peaks.rest);
-  float scale = most * (1.0f / kLevels);
-  if (precision == Precision::Exact) scale = most * (1.0f / kHighLevels);
-  if (precision == Precision::Balanced) {
-    const float spiked = most * (1.0f / kSpikeLevels), plain = rest * (1.0f / kLevels);
+template <Precision kPrecision>
+Scales choose_scales(const Peaks& peaks) {
+  const Floats4 most = __builtin_bit_cast(Floats4, peaks.most);
+  Floats4 scale = most * (1.0f / (kPrecision == Precision::Exact ? kHighLevels : kLevels));
+  if constexpr (kPrecision == Precision::Balanced) {
+    const Floats4 rest = __builtin_bit_cast(Floats4, peaks.rest);
+    const Floats4 spiked = most * (1.0f / kSpikeLevels), plain = rest * (1.0f / kLevels);
     scale = spiked > plain ? spiked : plain;
   }
-  const float spoilt = most - most;  // 0, or NaN where x is not finite
-  return spoilt == 0.0f && most >= kSmallest ? BlockScale{1.0f / scale, scale}
-                                             : BlockScale{0.0f, spoilt};
+  const Floats4 zero{};
+  const Floats4 spoilt = most - most;  // 0, or NaN where x is not finite
+  const Ints4 usable = (spoilt == zero) & (most >= zero + kSmallest);
+  return {usable ? 1.0f / scale : zero, usable ? scale : spoilt};
 }
 
-// V measures a block, and writes it with a spike in a group (none: kGroups) or with high digits.
+// Four neighbouring blocks of a row, from x, and where they go. Where fewer are left, the last one
+// stands for the others too.
+struct Blocks {
+  const float* x[kTogether];
+  ActivationBlock* out[kTogether];
+  int count;
+};
+
+inline __attribute__((always_inline)) Blocks blocks_from(const float* x, ActivationBlock* out,
+                                                         int64_t stride, int64_t left) {
+  Blocks blocks;
+  for (int k = 0; k < kTogether; ++k) {
+    const int64_t at = k < left ? k : left - 1;
+    blocks.x[k] = x + at * kQuantBlock;
+    blocks.out[k] = out + at * stride;
+  }
+  blocks.count = static_cast<int>(left < kTogether ? left : kTogether);
+  return blocks;
+}
+
+// V measures blocks, writes them with spikes or plain, or one with high digits.
+template <class V, Precision kPrecision>
+void quantise_as(const float* x, int64_t row, int64_t first_column, int64_t last_column,
+                 const ActivationTile& tile) {
+  constexpr int64_t most = kAhead * kTogether;
+  Ints4 group[kAhead];
+  Scales scales[kAhead];
+  for (int64_t b = first_column / kQuantBlock; b < last_column / kQuantBlock; b += most) {
+    const int64_t left = last_column / kQuantBlock - b;
+    const int64_t count = left < most ? left : most;
+    const int64_t entry = b * tile.rows + row % kTileRows;
+    const auto four = [&](int64_t i) {
+      return blocks_from(x + (b + i) * kQuantBlock, tile.blocks + entry + i * tile.rows, tile.rows,
+                         count - i);
+    };
+    for (int64_t i = 0; i < count; i += kTogether) {
+      const Peaks peaks = V::measure(four(i));
+      group[i / kTogether] = peaks.group;
+      scales[i / kTogether] = choose_scales<kPrecision>(peaks);
+    }
+    for (int64_t i = 0; i < count; i += kTogether) {
+      const Blocks blocks = four(i);
+      const Scales& how = scales[i / kTogether];
+      if constexpr (kPrecision == Precision::Exact) {
+        for (int k = 0; k < blocks.count; ++k) {
+          int8_t* high = tile.high + (entry + (i + k) * tile.rows) * kQuantBlock;
+          V::write_high(blocks.x[k], how.factor[k], how.scale[k], *blocks.out[k], high);
+        }
+      } else {
+        V::template write<kPrecision == Precision::Balanced>(blocks, group[i / kTogether], how);
+      }
+    }
+  }
+}
+
 template <class V>
 void quantise(Precision precision, const float* x, int64_t row, int64_t first_column,
               int64_t last_column, int64_t rows, int64_t columns, uint8_t* quantised) {
   const ActivationTile tile = activation_tile(quantised, rows, columns, row / kTileRows);
-  const int64_t last = last_column / kQuantBlock;
-  const bool spiked = precision == Precision::Balanced;
-  BlockPeaks peaks[kTogether];
-  BlockScale scales[kTogether];
-  for (int64_t b = first_column / kQuantBlock; b < last; b += kTogether) {
-    const int64_t count = last - b < kTogether ? last - b : kTogether;
-    for (int64_t i = 0; i < count; ++i) peaks[i] = V::measure(x + (b + i) * kQuantBlock);
-    for (int64_t i = 0; i < count; ++i) scales[i] = choose_scale(precision, peaks[i]);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t entry = (b + i) * tile.rows + row % kTileRows;
-      const float* from = x + (b + i) * kQuantBlock;
-      ActivationBlock& block = tile.blocks[entry];
-      if (precision == Precision::Exact) {
-        V::write_high(from, scales[i], block, tile.high + entry * kQuantBlock);
-      } else {
-        V::write_spike(from, scales[i], spiked ? peaks[i].group : kGroups, block);
-      }
-    }
-  }
+  const auto quantise_row = precision == Precision::Fast       ? quantise_as<V, Precision::Fast>
+                            : precision == Precision::Balanced ? quantise_as<V, Precision::Balanced>
+                                                               : quantise_as<V, Precision::Exact>;
+  quantise_row(x, row, first_column, last_column, tile);
 }
 
 }  // namespace
