@@ -164,7 +164,7 @@ struct Piece {
   int64_t width() const { return columns.last - columns.first; }
 };
 
-// One weight's part of a piece, into a compact matrix.
+// One weight's part of a piece, into a tile of its own.
 void multiply_piece(const StepContext& c, int32_t weight, const Ready& input, const Piece& piece,
                     float* tile) {
   const int64_t first = piece.rows.first - input.rows.first;
@@ -175,7 +175,7 @@ void multiply_piece(const StepContext& c, int32_t weight, const Ready& input, co
   call.x = input.as.f32.data;
   call.x_stride = input.as.f32.stride;
   call.m = input.rows.last - input.rows.first;
-  call.out_stride = piece.width();
+  call.out_stride = StepMemory::kTileStride;
   // The kernel addresses outputs by their row and column.
   call.out = tile - first * call.out_stride - piece.columns.first;
   call.first_row = first;
@@ -189,11 +189,12 @@ void gated_piece(const StepContext& c, const GatedLinear& op, const Ready& input
   multiply_piece(c, op.gate, input, piece, gate);
   multiply_piece(c, op.up, input, piece, up);
   const auto [first, last] = piece.rows;
-  c.ops.gated(op.activation, gate, up, (last - first) * piece.width(), gate);
   for (int64_t t = first; t < last; ++t) {
-    const float* row = gate + (t - first) * piece.width() - piece.columns.first;
-    quantise_row(c.simd, c.precision, row, t, piece.columns.first, piece.columns.last,
-                 c.buffer(op.input).rows, c.packed[op.gate].rows, c.memory.handover());
+    const int64_t at = (t - first) * StepMemory::kTileStride;
+    c.ops.gated(op.activation, gate + at, up + at, piece.width(), gate + at);
+    quantise_row(c.simd, c.precision, gate + at - piece.columns.first, t, piece.columns.first,
+                 piece.columns.last, c.buffer(op.input).rows, c.packed[op.gate].rows,
+                 c.memory.handover());
   }
 }
 

@@ -69,7 +69,7 @@ int64_t StepMemory::lay_out(const Counts& counts) {
   for (Offsets& own : threads_) {
     own.quantised = take(quantised_bytes(kTallRows, widths_.input));
     own.f32 = take(kFloat * kTallRows * line_stride(widths_.input));
-    own.tile = take(widths_.handover == 0 ? 0 : 2 * kFloat * kTallRows * kTileColumns);
+    own.tile = take(widths_.handover == 0 ? 0 : 2 * kFloat * kTallRows * kTileStride);
     own.sampling = take(sample_scratch_bytes(static_cast<int32_t>(logits_width(plan_))));
   }
   return end_;
@@ -93,7 +93,7 @@ Prepared StepMemory::own(int thread, int64_t rows, int64_t columns) const {
 }
 
 float* StepMemory::tile(int thread, int which) const {
-  return floats(threads_[thread].tile) + which * kTallRows * kTileColumns;
+  return floats(threads_[thread].tile) + which * kTallRows * kTileStride;
 }
 
 Matrix StepMemory::cosines(int32_t rope) const {

@@ -36,6 +36,8 @@ class StepMemory {
   static constexpr int64_t kPrivateRows = kTileRows;
   // Columns of a GatedLinear that a thread computes, for kTallRows rows, before it passes them on.
   static constexpr int64_t kTileColumns = 256;
+  // From row to row there: a power of two would put rows into the same few sets of a cache.
+  static constexpr int64_t kTileStride = kTileColumns + kPanelRows;
 
   StepMemory(const Plan& plan, int threads, Widths widths) noexcept;
 
@@ -53,7 +55,7 @@ class StepMemory {
   Prepared shared(int64_t rows, int64_t columns) const;
   Prepared own(int thread, int64_t rows, int64_t columns) const;  // at most kTallRows rows
   uint8_t* handover() const { return at(handover_); }
-  float* tile(int thread, int which) const;  // [kTallRows, kTileColumns]; which: 0 or 1
+  float* tile(int thread, int which) const;  // [kTallRows, kTileStride]; which: 0 or 1
   Matrix cosines(int32_t rope) const;        // [tokens, pairs]
   Matrix sines(int32_t rope) const;
   uint8_t* sampling(int thread) const { return at(threads_[thread].sampling); }
