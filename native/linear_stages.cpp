@@ -214,7 +214,8 @@ void linear_stretches(const StepContext& c, Worker& worker, const Linear& op,
 }
 
 // All columns of a GatedLinear, a stretch of rows at a time.
-void gated_stretches(const StepContext& c, Worker& worker, const GatedLinear& op, const Input& input) {
+void gated_stretches(const StepContext& c, Worker& worker, const GatedLinear& op,
+                     const Input& input) {
   const int64_t rows = c.buffer(op.input).rows, columns = c.packed[op.gate].rows;
   const Stretches stretches(rows, worker);
   worker.share(stretches.count(), [&](int64_t index) {

@@ -43,7 +43,7 @@ struct alignas(64) ActivationBlock {  // one cache line
   int8_t q[kQuantBlock];
   float scale;
   float sum;          // of x: what a weight's min is multiplied by
-  int32_t minus;      // minus the sum of x / scale: where a dot product with unsigned weights starts
+  int32_t minus;      // minus the sum of x / scale: where a dot product of unsigned weights starts
   int32_t minus_half[2];  // the same of columns 0..15 and 16..31
   int32_t group;      // columns 4 group .. 4 group + 3 have the spike
   int8_t spike[4];

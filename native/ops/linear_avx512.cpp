@@ -194,8 +194,8 @@ struct Avx512 : Avx512Quantise {
     std::memcpy(&word, four, 4);
     return _mm512_set1_epi32(word);
   }
-  // A block of 4-bit weights as crossed sums (activations.h) read it: the even and the odd groups of
-  // the pairs, shifted, and what a sum, read as a float, has too much that depends on them alone.
+  // A block of 4-bit weights as crossed sums (activations.h) read it: the even and the odd groups
+  // of the pairs, shifted, and what a sum, read as a float, has too much that depends on them alone.
   template <Format Kind>
   struct Crossed {
     Block<Kind> block;

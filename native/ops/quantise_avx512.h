@@ -26,51 +26,37 @@ struct Avx512Quantise {
             ints(_mm_and_si128(most, _mm_set1_epi32(kGroups - 1)))};
   }
 
-  template <bool kSpiked>
-  static inline __attribute__((always_inline)) void write(const Blocks& blocks,
-                                                          const Ints4& group,
+  template <Precision kPrecision>
+  static inline __attribute__((always_inline)) void write(const Blocks& blocks, Ints4 group,
                                                           const Scales& scales) {
-    I q[kTogether], sums[kTogether], spike[kTogether];
+    constexpr bool has_upper = kPrecision != Precision::Fast;
+    constexpr int bits = kPrecision == Precision::Exact ? kHighBits : kSpikeBits;
+    if (kPrecision != Precision::Balanced) group = Ints4{};
+    I q[kTogether], sums[kTogether], uppers[kTogether];
     int32_t mask[kTogether];
-    store(mask, group_words(group));
+    store(mask, kPrecision == Precision::Exact ? _mm_set1_epi32(-1) : group_words(group));
     for (int k = 0; k < kTogether; ++k) {
       q[k] = words(blocks.x[k], scales.factor[k]);
       sums[k] = _mm512_madd_epi16(q[k], _mm512_set1_epi16(-1));
-      if constexpr (kSpiked) {
-        spike[k] = spikes(q[k], _cvtu32_mask32(static_cast<uint32_t>(mask[k])));
-        q[k] = _mm512_sub_epi16(q[k], _mm512_slli_epi16(spike[k], kSpikeBits));
+      if constexpr (has_upper) {
+        uppers[k] = upper<bits>(q[k], _cvtu32_mask32(static_cast<uint32_t>(mask[k])));
+        q[k] = _mm512_sub_epi16(q[k], _mm512_slli_epi16(uppers[k], bits));
       }
     }
-    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const I first = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(q[0], q[1]));
-    const I second = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(q[2], q[3]));
-    store_digits(first, *blocks.out[0], *blocks.out[1]);
-    store_digits(second, *blocks.out[2], *blocks.out[3]);
-    write_numbers(sums, kSpiked ? group : Ints4{}, scales, crossed(first, second), blocks);
-    write_spikes<kSpiked>(spike, group, blocks);
-  }
-
-  static void write_high(const float* x, float factor, float scale, ActivationBlock& out,
-                         int8_t* high) {
-    const I first = round(x, factor), second = round(x + 16, factor);
-    const I first_high = upper(first), second_high = upper(second);
-    const __m256i digits =
-        bytes_of(lower(first, first_high), lower(second, second_high));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), bytes_of(first_high, second_high));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q), digits);
-    const int32_t sums[2] = {-_mm512_reduce_add_epi32(first), -_mm512_reduce_add_epi32(second)};
-    std::memcpy(out.minus_half, sums, sizeof sums);
-    out.minus = sums[0] + sums[1];
-    out.scale = scale;
-    out.sum = -scale * static_cast<float>(out.minus);
-    std::memset(out.spike, 0, 4);
-    out.group = 0;
-    out.crossed = 0;
+    const I first = digits(q[0], q[1]), second = digits(q[2], q[3]);
+    store(blocks.out[0]->q, blocks.out[1]->q, first);
+    store(blocks.out[2]->q, blocks.out[3]->q, second);
+    write_numbers(sums, group, scales, crossed(first, second), blocks);
+    if constexpr (kPrecision == Precision::Balanced) write_spikes(uppers, group, blocks);
+    if constexpr (kPrecision == Precision::Exact) {
+      store(blocks.high[0], blocks.high[1], digits(uppers[0], uppers[1]));
+      store(blocks.high[2], blocks.high[3], digits(uppers[2], uppers[3]));
+    }
   }
 
  private:
   using I = __m512i;
-  
+
   // 32-bit elements of two vectors, within each 128-bit lane: 0 and 2 (1 and 3) of both.
   static I even_of(I a, I b) {
     return _mm512_castps_si512(
@@ -101,8 +87,8 @@ struct Avx512Quantise {
     return {even_of(a, b), odd_of(a, b)};
   }
   static Ints4 ints(__m128i four) { return __builtin_bit_cast(Ints4, four); }
-  static void store(void* to, __m128i four) {
-    _mm_storeu_si128(static_cast<__m128i*>(to), four);
+  static void store(int32_t* to, __m128i four) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), four);
   }
 
   // Groups of 4 columns of a block: lane i has group i in its first and 4 + i in its second half,
@@ -135,32 +121,32 @@ struct Avx512Quantise {
     const Ints4 first = 8 * (group & 3) + (group & 4);
     return _mm_sllv_epi32(_mm_set1_epi32(15), __builtin_bit_cast(__m128i, first));
   }
-  // q / 2^kSpikeBits to the nearest integer, halves upwards, in the words of `mask`; 0 elsewhere.
-  static I spikes(I q, __mmask32 mask) {
-    const I half = _mm512_set1_epi16(1 << (kSpikeBits - 1));
-    return _mm512_maskz_srai_epi16(mask, _mm512_add_epi16(q, half), kSpikeBits);
+  // q / 2^kBits to the nearest integer, halves upwards, in the words of `mask`; 0 elsewhere.
+  template <int kBits>
+  static I upper(I q, __mmask32 mask) {
+    const I half = _mm512_set1_epi16(1 << (kBits - 1));
+    return _mm512_maskz_srai_epi16(mask, _mm512_add_epi16(q, half), kBits);
   }
-
-  static void store_digits(I q, ActivationBlock& first, ActivationBlock& second) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first.q), _mm512_castsi512_si256(q));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(second.q), _mm512_extracti64x4_epi64(q, 1));
+  // Words of two blocks as bytes in the order of columns, one block after the other.
+  static I digits(I first, I second) {
+    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(first, second));
   }
-  template <bool kSpiked>
-  static inline __attribute__((always_inline)) void write_spikes(const I* spike,
+  static void store(int8_t* first, int8_t* second, I digits) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm512_castsi512_si256(digits));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(second), _mm512_extracti64x4_epi64(digits, 1));
+  }
+  static inline __attribute__((always_inline)) void write_spikes(const I* spikes,
                                                                  const Ints4& group,
                                                                  const Blocks& blocks) {
-    if constexpr (!kSpiked) {
-      for (ActivationBlock* out : blocks.out) std::memset(out->spike, 0, 4);
-    } else {
-      // As bytes, lane i: groups i and 4 + i of one block, then of the other.
-      alignas(64) int32_t bytes[8 * kTogether];
-      _mm512_store_si512(bytes, _mm512_packs_epi16(spike[0], spike[1]));
-      _mm512_store_si512(bytes + 16, _mm512_packs_epi16(spike[2], spike[3]));
-      int32_t at[kTogether];
-      const Ints4 start{0, 2, 16, 18};
-      store(at, __builtin_bit_cast(__m128i, start + 4 * (group & 3) + (group >> 2)));
-      for (int k = 0; k < kTogether; ++k) std::memcpy(blocks.out[k]->spike, bytes + at[k], 4);
-    }
+    // As bytes, lane i: groups i and 4 + i of one block, then of the other.
+    alignas(64) int32_t bytes[8 * kTogether];
+    _mm512_store_si512(bytes, _mm512_packs_epi16(spikes[0], spikes[1]));
+    _mm512_store_si512(bytes + 16, _mm512_packs_epi16(spikes[2], spikes[3]));
+    int32_t at[kTogether];
+    const Ints4 start{0, 2, 16, 18};
+    store(at, __builtin_bit_cast(__m128i, start + 4 * (group & 3) + (group >> 2)));
+    for (int k = 0; k < kTogether; ++k) std::memcpy(blocks.out[k]->spike, bytes + at[k], 4);
   }
 
   // Products of an odd group of 4 digits with the even one before it, in elements 1, 3, ..
@@ -178,8 +164,8 @@ struct Avx512Quantise {
     const I one = _mm512_add_epi32(two, swap_lanes(two));
     // Blocks 0 and 2 in lane 0, blocks 1 and 3 in lane 2.
     const __m128i products = _mm_shuffle_epi32(four_of(one).even, _MM_SHUFFLE(3, 1, 2, 0));
-    return _mm_sub_epi32(_mm_set1_epi32(kWholeBits - 4 * kCrossedPairs * kCrossedUp * kCrossedDown),
-                         products);
+    constexpr int32_t start = kWholeBits - 4 * kCrossedPairs * kCrossedUp * kCrossedDown;
+    return _mm_sub_epi32(_mm_set1_epi32(start), products);
   }
   // `sums`, lane i: two partial sums of the first half, two of the second.
   static inline __attribute__((always_inline)) void write_numbers(const I* sums,
@@ -204,17 +190,6 @@ struct Avx512Quantise {
       _mm_storeu_ps(numbers, row[k]);
       _mm_storeu_ps(numbers + 4, row[4 + k]);
     }
-  }
-
-  // For high digits: all columns of 16.
-  static I upper(I q) {
-    return _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(1 << (kHighBits - 1))), kHighBits);
-  }
-  static I lower(I q, I upper) {
-    return _mm512_sub_epi32(q, _mm512_slli_epi32(upper, kHighBits));
-  }
-  static __m256i bytes_of(I first, I second) {
-    return _mm256_set_m128i(_mm512_cvtepi32_epi8(second), _mm512_cvtepi32_epi8(first));
   }
 };
 

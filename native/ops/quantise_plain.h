@@ -12,28 +12,18 @@ struct PlainQuantise {
     for (int k = 0; k < blocks.count; ++k) measure_block(blocks.x[k], k, peaks);
     return peaks;
   }
-  template <bool kSpiked>
+  template <Precision kPrecision>
   static void write(const Blocks& blocks, const Ints4& group, const Scales& scales) {
     for (int k = 0; k < blocks.count; ++k) {
       ActivationBlock& out = *blocks.out[k];
       int32_t q[kQuantBlock];
       round(blocks.x[k], scales.factor[k], q);
       write_sums(q, scales.scale[k], out);
-      write_spike<kSpiked>(q, kSpiked ? group[k] : 0, out);
+      out.group = 0;
+      for (int8_t& spike : out.spike) spike = 0;
+      if constexpr (kPrecision == Precision::Balanced) take_spike(q, group[k], out);
+      if constexpr (kPrecision == Precision::Exact) take_high(q, blocks.high[k]);
       for (int i = 0; i < kQuantBlock; ++i) out.q[i] = static_cast<int8_t>(q[i]);
-    }
-  }
-  static void write_high(const float* x, float factor, float scale, ActivationBlock& out,
-                         int8_t* high) {
-    int32_t q[kQuantBlock];
-    round(x, factor, q);
-    write_sums(q, scale, out);
-    out.group = 0;
-    for (int8_t& spike : out.spike) spike = 0;
-    for (int k = 0; k < kQuantBlock; ++k) {
-      const int32_t digit = upper(q[k], kHighBits);
-      high[k] = static_cast<int8_t>(digit);
-      out.q[k] = static_cast<int8_t>(q[k] - digit * (1 << kHighBits));
     }
   }
 
@@ -53,16 +43,20 @@ struct PlainQuantise {
     peaks.most[k] = most;
     peaks.rest[k] = rest;
   }
-  // The spike of a group leaves the digits.
-  template <bool kSpiked>
-  static void write_spike(int32_t* q, int32_t group, ActivationBlock& out) {
+  // Upper digits leave q: those of a group as its spike, or all as high digits.
+  static void take_spike(int32_t* q, int32_t group, ActivationBlock& out) {
     out.group = group;
-    for (int j = 0; j < 4; ++j) {
-      int32_t& at = q[4 * group + j];
-      const int32_t spike = kSpiked ? upper(at, kSpikeBits) : 0;
-      out.spike[j] = static_cast<int8_t>(spike);
-      at -= spike * (1 << kSpikeBits);
-    }
+    for (int j = 0; j < 4; ++j) out.spike[j] = take<kSpikeBits>(q[4 * group + j]);
+  }
+  static void take_high(int32_t* q, int8_t* high) {
+    for (int i = 0; i < kQuantBlock; ++i) high[i] = take<kHighBits>(q[i]);
+  }
+  // q / 2^kBits to the nearest integer, halves upwards.
+  template <int kBits>
+  static int8_t take(int32_t& q) {
+    const int32_t upper = (q + (1 << (kBits - 1))) >> kBits;
+    q -= upper * (1 << kBits);
+    return static_cast<int8_t>(upper);
   }
   // To the nearest integers, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
   static void round(const float* x, float factor, int32_t* q) {
@@ -72,8 +66,6 @@ struct PlainQuantise {
       q[k] = static_cast<int32_t>((scaled + shift) - shift);
     }
   }
-  // q / 2^bits to the nearest integer, halves upwards.
-  static int32_t upper(int32_t q, int bits) { return (q + (1 << (bits - 1))) >> bits; }
   static void write_sums(const int32_t* q, float scale, ActivationBlock& out) {
     int32_t first = 0, second = 0;
     for (int k = 0; k < kQuantBlock / 2; ++k) {

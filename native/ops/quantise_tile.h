@@ -15,7 +15,7 @@ constexpr float kSmallest = 1e-30f;  // below it scales and their products are s
 
 // Four blocks of a row are quantised together: what is found of each is an element of these.
 constexpr int kTogether = 4;
-constexpr int kAhead = 4;  // such fours are measured before they are written, to overlap their waits
+constexpr int kAhead = 4;  // fours are measured before they are written, to overlap their waits
 typedef int32_t Ints4 __attribute__((vector_size(4 * kTogether)));
 typedef float Floats4 __attribute__((vector_size(4 * kTogether)));
 
@@ -47,57 +47,50 @@ Scales choose_scales(const Peaks& peaks) {
   return {usable ? 1.0f / scale : zero, usable ? scale : spoilt};
 }
 
-// Four neighbouring blocks of a row, from x, and where they go. Where fewer are left, the last one
-// stands for the others too.
+// Four neighbouring blocks of a row, and where they and their high digits go. Where fewer are left,
+// the last one stands for the others too.
 struct Blocks {
   const float* x[kTogether];
   ActivationBlock* out[kTogether];
+  int8_t* high[kTogether];
   int count;
 };
 
-inline __attribute__((always_inline)) Blocks blocks_from(const float* x, ActivationBlock* out,
-                                                         int64_t stride, int64_t left) {
+// Blocks first .. of row `row`, `left` of them.
+inline __attribute__((always_inline)) Blocks blocks_of(const float* x, const ActivationTile& tile,
+                                                       int64_t row, int64_t first, int64_t left) {
   Blocks blocks;
   for (int k = 0; k < kTogether; ++k) {
-    const int64_t at = k < left ? k : left - 1;
-    blocks.x[k] = x + at * kQuantBlock;
-    blocks.out[k] = out + at * stride;
+    const int64_t b = first + (k < left ? k : left - 1);
+    const int64_t entry = b * tile.rows + row % kTileRows;
+    blocks.x[k] = x + b * kQuantBlock;
+    blocks.out[k] = tile.blocks + entry;
+    blocks.high[k] = tile.high + entry * kQuantBlock;
   }
   blocks.count = static_cast<int>(left < kTogether ? left : kTogether);
   return blocks;
 }
 
-// V measures blocks, writes them with spikes or plain, or one with high digits.
+// V measures blocks, and writes them with the upper digits of a precision.
 template <class V, Precision kPrecision>
 void quantise_as(const float* x, int64_t row, int64_t first_column, int64_t last_column,
                  const ActivationTile& tile) {
-  constexpr int64_t most = kAhead * kTogether;
   Ints4 group[kAhead];
   Scales scales[kAhead];
-  for (int64_t b = first_column / kQuantBlock; b < last_column / kQuantBlock; b += most) {
-    const int64_t left = last_column / kQuantBlock - b;
-    const int64_t count = left < most ? left : most;
-    const int64_t entry = b * tile.rows + row % kTileRows;
-    const auto four = [&](int64_t i) {
-      return blocks_from(x + (b + i) * kQuantBlock, tile.blocks + entry + i * tile.rows, tile.rows,
-                         count - i);
-    };
-    for (int64_t i = 0; i < count; i += kTogether) {
-      const Peaks peaks = V::measure(four(i));
-      group[i / kTogether] = peaks.group;
-      scales[i / kTogether] = choose_scales<kPrecision>(peaks);
+  const int64_t last = last_column / kQuantBlock;
+  for (int64_t b = first_column / kQuantBlock; b < last; b += kAhead * kTogether) {
+    for (int i = 0; i < kAhead; ++i) {
+      const int64_t first = b + i * kTogether;
+      if (first >= last) break;
+      const Peaks peaks = V::measure(blocks_of(x, tile, row, first, last - first));
+      group[i] = peaks.group;
+      scales[i] = choose_scales<kPrecision>(peaks);
     }
-    for (int64_t i = 0; i < count; i += kTogether) {
-      const Blocks blocks = four(i);
-      const Scales& how = scales[i / kTogether];
-      if constexpr (kPrecision == Precision::Exact) {
-        for (int k = 0; k < blocks.count; ++k) {
-          int8_t* high = tile.high + (entry + (i + k) * tile.rows) * kQuantBlock;
-          V::write_high(blocks.x[k], how.factor[k], how.scale[k], *blocks.out[k], high);
-        }
-      } else {
-        V::template write<kPrecision == Precision::Balanced>(blocks, group[i / kTogether], how);
-      }
+    for (int i = 0; i < kAhead; ++i) {
+      const int64_t first = b + i * kTogether;
+      if (first >= last) break;
+      const Blocks blocks = blocks_of(x, tile, row, first, last - first);
+      V::template write<kPrecision>(blocks, group[i], scales[i]);
     }
   }
 }
