@@ -1,13 +1,15 @@
 """The load of `speculation_load.py` in virtual time: what drafts do to it, machine noise aside.
 
     python benchmarks/simulated_speculation.py [--drafter recall] [--shares 0.5 0.8] [--seeds 8]
-        [--fresh] [--noise 0] [--texts FILE]
+        [--fresh] [--noise 0] [--texts FILE] [--batches 1 2 4]
 
 The model writes its answers to all speculation workloads once (kept in FILE). Then the engine
 serves them to Poisson arrivals with a backend that looks each token up, and every step takes what
 the machine's profile predicts, times a lognormal error of each step (`noise`). Drafters see real
 texts, so that drafts are right as often as they really are; looking for them takes no time here.
 `--fresh` computes every prompt; without it they are in the prefix cache but for their last block.
+With `--batches` there are no arrivals, but so many texts of one workload at a time, and a line for
+each: how long requests take without drafts over with them.
 Virtual time: equal options give equal figures. The last line is JSON.
 """
 
@@ -17,7 +19,7 @@ import argparse
 import json
 import random
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +48,15 @@ from legato.text.tokenizer import load_tokenizer
 from simulated_load import MEMORY_BYTES, NoisySteps
 from speculation_load import Prompt, Served, arrivals_at, figures_of, print_figures, serve
 
+FAR_APART = 60
+"""Seconds between two batches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A prompt and the tokens that the model answers with, greedily."""
+    """A prompt of a workload and the tokens that the model answers with, greedily."""
 
+    workload: str
     prompt: Prompt
     answer: tuple[int, ...]
 
@@ -115,6 +121,9 @@ def main() -> None:
     """Serve, print a line for each share and drafter, and end with one JSON document."""
     chosen = parse_arguments()
     load = make_load(chosen)
+    if chosen.batches:
+        compare_workloads(load, chosen.drafter, chosen.batches)
+        return
     count = len(load.answered)
     capacity = count / load.serve("off", [0.0] * count, 0).seconds
     found = []
@@ -128,6 +137,30 @@ def main() -> None:
     print(json.dumps({"requests_per_s": capacity, "runs": found}))
 
 
+def compare_workloads(load: Load, drafters: list[str], batches: list[int]) -> None:
+    """A line for each drafter and number of texts at a time."""
+    found = []
+    for drafter, batch in product(drafters, batches):
+        gains = {}
+        for name, members in workloads_of(load.answered).items():
+            own = replace(load, answered=list(islice(cycle(members), max(batch, len(members)))))
+            arrivals = [float(FAR_APART * (i // batch)) for i in range(len(own.answered))]
+            runs = (own.serve(each, arrivals, 0) for each in ("off", drafter))
+            plain, drafted = (sum(run.whole_ns) for run in runs)
+            gains[name] = round(plain / drafted, 3)
+        print(drafter, batch, gains, flush=True)
+        found.append({"drafter": drafter, "batch": batch, **gains})
+    print(json.dumps(found))
+
+
+def workloads_of(answered: list[Answered]) -> dict[str, list[Answered]]:
+    """The distinct ones of each workload."""
+    found: dict[str, list[Answered]] = {}
+    for one in dict.fromkeys(answered):
+        found.setdefault(one.workload, []).append(one)
+    return found
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -138,6 +171,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--fresh", action="store_true", help="no prefix cache")
     parser.add_argument("--texts", type=Path, help="where the model's answers are kept")
     return parser.parse_args()
@@ -166,21 +200,22 @@ def make_load(chosen: argparse.Namespace) -> Load:
 def known_answers(chosen: argparse.Namespace) -> list[Answered]:
     """The answers in `--texts`; where there are none the model writes them."""
     if chosen.texts is not None and chosen.texts.exists():
-        return [Answered(tuple(p), tuple(a)) for p, a in json.loads(chosen.texts.read_text())]
+        kept = json.loads(chosen.texts.read_text())
+        return [Answered(name, tuple(prompt), tuple(answer)) for name, prompt, answer in kept]
     answered = answer_all(resolve_model(chosen.model), chosen.output)
     if chosen.texts is not None:
-        chosen.texts.write_text(json.dumps([(one.prompt, one.answer) for one in answered]))
+        chosen.texts.write_text(json.dumps([(a.workload, a.prompt, a.answer) for a in answered]))
     return answered
 
 
 def answer_all(path: Path, output: int) -> list[Answered]:
     """Greedy answers of at most `output` tokens to all conversations of the workloads."""
+    asked = [(w.name, conversation) for w in load_workloads() for conversation in w.conversations]
     with LLM.from_config(path, EngineConfig()) as llm:
-        conversations = chain.from_iterable(w.conversations for w in load_workloads())
-        prompts = [tuple(llm.encode_chat(conversation)) for conversation in conversations]
+        prompts = [tuple(llm.encode_chat(conversation)) for _, conversation in asked]
         results = llm.generate(prompts, SamplingParams(temperature=0.0, max_tokens=output))
     answers = (tuple(result.outputs[0].token_ids) for result in results)
-    return list(map(Answered, prompts, answers))
+    return list(map(Answered, (name for name, _ in asked), prompts, answers))
 
 
 if __name__ == "__main__":
