@@ -9,7 +9,7 @@ the machine's profile predicts, times a lognormal error of each step (`noise`). 
 texts, so that drafts are right as often as they really are; looking for them takes no time here.
 `--fresh` computes every prompt; without it they are in the prefix cache but for their last block.
 With `--batches` there are no arrivals, but so many texts of one workload at a time, and a line for
-each: how long requests take without drafts over with them.
+each: how long they take until the last is done without drafts, over the same with them.
 Virtual time: equal options give equal figures. The last line is JSON.
 """
 
@@ -146,11 +146,16 @@ def compare_workloads(load: Load, drafters: list[str], batches: list[int]) -> No
             own = replace(load, answered=list(islice(cycle(members), max(batch, len(members)))))
             arrivals = [float(FAR_APART * (i // batch)) for i in range(len(own.answered))]
             runs = (own.serve(each, arrivals, 0) for each in ("off", drafter))
-            plain, drafted = (sum(run.whole_ns) for run in runs)
+            plain, drafted = (sum(map(max, batched(run.whole_ns, batch))) for run in runs)
             gains[name] = round(plain / drafted, 3)
         print(drafter, batch, gains, flush=True)
         found.append({"drafter": drafter, "batch": batch, **gains})
     print(json.dumps(found))
+
+
+def batched(times: list[float], count: int) -> list[list[float]]:
+    """Of `count` requests that come together, one after the other."""
+    return [times[first : first + count] for first in range(0, len(times), count)]
 
 
 def workloads_of(answered: list[Answered]) -> dict[str, list[Answered]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from legato.bench.speculate import expected_tokens
 from legato.speculative.accept import Acceptance
-from legato.speculative.depth import MARGIN, MIN_GAIN, choose_depths
+from legato.speculative.depth import MIN_GAIN, choose_depths, margin
 
 PRIORS = ((0.1, 0.1), (0.5, 0.5), (0.9, 0.9))
 FOREVER = 1e18
@@ -128,4 +128,4 @@ def test_the_choice_is_the_best_by_the_prediction_and_never_loses(
     chosen = value(tuple(depths(rates, limits, lambda rows: times[rows])))
     best = max(map(value, product(*(range(n + 1) for n in limits))))
     assert chosen >= value((0,) * len(rates))
-    assert chosen >= best / MARGIN - MIN_GAIN * sum(limits)
+    assert chosen >= best / margin(len(rates)) - MIN_GAIN * sum(limits)

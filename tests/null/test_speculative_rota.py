@@ -57,6 +57,7 @@ def test_few_sequences_are_asked_in_every_step_and_less_often_where_nothing_come
     for _ in range(100):
         rota.note(set())
     assert sum(rota.begin(decodes) for _ in range(100)) == 100 // LONGEST_REST
+    assert sum(rota.begin(8) for _ in range(320)) == 320 // (8 * LONGEST_REST)
     rota.note({"sure"})
     rota.note(set())
     assert all(rota.begin(decodes) for _ in range(20))

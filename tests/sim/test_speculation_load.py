@@ -47,18 +47,31 @@ def make_text(number: int) -> list[int]:
     return text[: PROMPT + OUTPUT]
 
 
+def make_misleading(number: int) -> list[int]:
+    """A text in which every pair has a new follower, so that what is copied is always wrong."""
+    draw = random.Random(number)
+    pairs = [[draw.randrange(40_000), draw.randrange(40_000)] for _ in range(4)]
+    text: list[int] = []
+    while len(text) < PROMPT + OUTPUT:
+        text += [*draw.choice(pairs), draw.randrange(40_000)]
+    return text[: PROMPT + OUTPUT]
+
+
 TEXTS = [make_text(number) for number in range(REQUESTS)]
+MISLEADING = [make_misleading(number) for number in range(REQUESTS)]
 
 
 class KnownBackend(SimulatedBackend):
     """Chooses what the text with the number of its seed has at each position."""
+
+    texts = TEXTS
 
     def run(self, step: StepInput) -> StepOutput:
         output = super().run(step)
         if step.sampling is None:
             return output
         places = zip(step.sampling.seed.tolist(), step.sampling.position.tolist(), strict=True)
-        return replace(output, token_ids=np.array([TEXTS[s][p] for s, p in places], np.int32))
+        return replace(output, token_ids=np.array([self.texts[s][p] for s, p in places], np.int32))
 
 
 @dataclass
@@ -70,23 +83,31 @@ class Met:
     engine: Engine
 
 
-def serve(program: Program, drafts: bool, arrivals: Sequence[int]) -> Met:
+def serve(
+    program: Program, drafts: bool, arrivals: Sequence[int], texts: list[list[int]] = TEXTS
+) -> Met:
     """Requests that come at `arrivals`; prompts are cached but for their last block."""
     clock = VirtualClock()
     config = EngineConfig(num_kv_blocks=4000)
     backend = KnownBackend(program.vocab_size, StepCost(program, DEFAULT_PROFILE).predict_ns, clock)
+    backend.texts = texts
     speculator = BatchSpeculator(SuffixDrafter()) if drafts else None
     engine = Engine(program, backend, config, clock, frozenset(), speculator=speculator)
-    run(engine, clock, [0] * REQUESTS)
+    run(engine, clock, [0] * REQUESTS, texts)
     start_ns = clock.now_ns()
-    stamps = run(engine, clock, [start_ns + at for at in arrivals])
+    stamps = run(engine, clock, [start_ns + at for at in arrivals], texts)
     gaps = [b - a for times in stamps.values() for a, b in pairwise(times)]
     return Met(gaps, max(times[-1] for times in stamps.values()) - start_ns, engine)
 
 
-def run(engine: Engine, clock: VirtualClock, arrivals: Sequence[int]) -> dict[str, list[int]]:
+def run(
+    engine: Engine,
+    clock: VirtualClock,
+    arrivals: Sequence[int],
+    texts: list[list[int]] = TEXTS,
+) -> dict[str, list[int]]:
     """When the tokens of each request came."""
-    stamps: dict[str, list[int]] = {str(number): [] for number in range(REQUESTS)}
+    stamps: dict[str, list[int]] = {str(number): [] for number in range(len(arrivals))}
     coming = list(enumerate(arrivals))
     while coming or engine.has_work:
         if not engine.has_work:
@@ -94,7 +115,7 @@ def run(engine: Engine, clock: VirtualClock, arrivals: Sequence[int]) -> dict[st
         while coming and coming[0][1] <= clock.now_ns():
             number, at_ns = coming.pop(0)
             params = SamplingParams(max_tokens=OUTPUT, seed=number)
-            prompt = tuple(TEXTS[number][:PROMPT])
+            prompt = tuple(texts[number][:PROMPT])
             engine.add(Request(id=str(number), prompt=prompt, params=params, arrived_ns=at_ns))
         for event in engine.step():
             stamps[event.request_id].append(event.time_ns)
@@ -118,6 +139,15 @@ def test_under_load_the_tail_between_tokens_is_no_longer_and_tokens_come_sooner(
     assert sum(one.engine.stats().speculation.accepted for one in drafted) > 1000
     assert p99(drafted) <= p99(plain)
     assert sum(one.whole_ns for one in drafted) < sum(one.whole_ns for one in plain)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize(("texts", "least"), [(TEXTS, 1.0), (MISLEADING, 0.98)])
+def test_no_batch_is_slower_for_drafts_however_wrong_they_are(program, batch, texts, least):
+    plain, drafted = (serve(program, drafts, [0] * batch, texts) for drafts in (False, True))
+    assert plain.whole_ns / drafted.whole_ns >= least
+    if batch == 1 and texts is TEXTS:
+        assert plain.whole_ns / drafted.whole_ns > 1.5
 
 
 def test_a_full_batch_in_which_no_draft_can_pay_is_not_told_of_texts(program):

@@ -35,7 +35,7 @@ def calibrate(
         typer.Option(
             min=0,
             help="Tokens that the model writes to itself, from which --speculate recall learns "
-            "what it mostly says; 300000 take some minutes.",
+            "what it mostly says; 300000 take some five minutes for a small model.",
         ),
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON document.")] = False,

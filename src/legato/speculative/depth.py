@@ -12,12 +12,20 @@ MIN_GAIN = 0.02
 MARGIN = 1.03
 """Predicted tokens per second must grow by this much for drafts to be worth the risk."""
 
+MARGIN_BESIDE = 1.06
+"""The same where more than two decode: looking takes longer, and others wait."""
+
 _PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 24, 31, 32, 48, 64, 96, 128, 192, 256)
 """Numbers of drafted rows at which it is asked what a row costs."""
 
 
 STRETCH = 0.5
 """By this part of its time drafts may lengthen a step of two sequences."""
+
+
+def margin(decodes: int) -> float:
+    """By how much drafts must pay in a step of `decodes` sequences."""
+    return MARGIN if decodes <= 2 else MARGIN_BESIDE
 
 
 def longest_ns(decodes: int, decode_ns: float) -> float:
@@ -45,13 +53,13 @@ def least_gain(decodes: int, step_ns: Callable[[int], float], max_rows: int) -> 
         step_ns: predicted time of the step with that many drafted rows added.
         max_rows: most drafted rows in all.
     """
-    alone_ns = step_ns(0)
+    alone_ns, least = step_ns(0), margin(decodes)
     limit_ns = longest_ns(decodes, alone_ns)
     found = float("inf")
     for rows in _PROBES:
         if rows > max_rows or (time_ns := step_ns(rows)) > limit_ns:
             break
-        found = min(found, (MARGIN * time_ns / alone_ns - 1) * decodes / rows)
+        found = min(found, (least * time_ns / alone_ns - 1) * decodes / rows)
     return found
 
 
@@ -76,7 +84,8 @@ def choose_depths(
     heap = [(-own[0], i) for i, own in enumerate(gains) if own]
     heapify(heap)
     tokens, rows = float(len(gains)), 0
-    best, best_depths = MARGIN * tokens / step_ns(0) if heap else 0.0, list(depths)
+    best_depths = list(depths)
+    best = margin(len(gains)) * tokens / step_ns(0) if heap else 0.0
     while heap and rows < max_rows and -heap[0][0] >= MIN_GAIN:
         gain, i = -heap[0][0], heap[0][1]
         depths[i] += 1

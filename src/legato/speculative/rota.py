@@ -2,7 +2,7 @@
 
 A sequence that has just drafted is asked in every step. The others are asked all
 together every few steps: of many sequences, where a draft seldom pays, more seldom than of few,
-and of few more seldom the longer nothing was drafted.
+and more seldom the longer nothing was drafted.
 Where no draft could pay, however good, nobody is asked, nor told of texts.
 """
 
@@ -19,13 +19,13 @@ FEW = 2
 """With up to this many sequences all are asked in every step, as long as something is drafted."""
 
 PATIENCE = 4
-"""So often in a row few sequences are asked in vain before they are asked half as often."""
+"""So often in a row everybody is asked in vain before they are asked half as often."""
 
 LONGEST_REST = 4
-"""Steps after which few sequences are asked again, at most."""
+"""How many times as seldom, at most."""
 
 LONGEST_WAIT = 16
-"""Steps after which everybody is asked again, at most."""
+"""Steps after which everybody is asked again, at most, as long as something is drafted."""
 
 MOST_HOPED = 0.8
 """Where a drafted row must add more tokens than this to pay, hardly any does, and what could be won
@@ -64,10 +64,8 @@ class Rota:
 
     def asks_all(self, decodes: int) -> bool:
         """Whether everybody is asked in this step."""
-        wait = min(decodes, LONGEST_WAIT)
-        if decodes <= FEW:
-            wait = min(1 << self._vain // PATIENCE, LONGEST_REST)
-        return self._steps % wait == 0
+        wait = 1 if decodes <= FEW else min(decodes, LONGEST_WAIT)
+        return self._steps % (wait * min(1 << self._vain // PATIENCE, LONGEST_REST)) == 0
 
     def note(self, drafted: set[Sequence]) -> None:
         """It was asked, and these drafted."""
