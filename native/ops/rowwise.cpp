@@ -48,14 +48,31 @@ void rms_norm(const float* x, const float* weight, float eps, int64_t width, int
   }
 }
 
+// Elements at `first` and `second` of a head, by one angle.
+void rotate(const float* x, float cosine, float sine, int64_t first, int64_t second, float* out) {
+  const float a = x[first], b = x[second];
+  out[first] = a * cosine - b * sine;
+  out[second] = b * cosine + a * sine;
+}
+
+// Element i with element pairs + i.
+void rope_halves(const float* x, const float* cosine, const float* sine, int64_t pairs, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= pairs; i += kLanes) {
+    const Floats a = load(x + i), b = load(x + pairs + i);
+    const Floats c = load(cosine + i), s = load(sine + i);
+    store(out + i, a * c - b * s);
+    store(out + pairs + i, b * c + a * s);
+  }
+  for (; i < pairs; ++i) rotate(x, cosine[i], sine[i], i, pairs + i, out);
+}
+
 void rope(const float* x, const float* cosine, const float* sine, int64_t pairs, int64_t head_dim,
           bool interleaved, float* out) {
-  const int64_t step = interleaved ? 2 : 1;
-  const int64_t other = interleaved ? 1 : pairs;
-  for (int64_t i = 0; i < pairs; ++i) {
-    const float a = x[i * step], b = x[i * step + other];
-    out[i * step] = a * cosine[i] - b * sine[i];
-    out[i * step + other] = b * cosine[i] + a * sine[i];
+  if (interleaved) {
+    for (int64_t i = 0; i < pairs; ++i) rotate(x, cosine[i], sine[i], 2 * i, 2 * i + 1, out);
+  } else {
+    rope_halves(x, cosine, sine, pairs, out);
   }
   for (int64_t i = 2 * pairs; i < head_dim; ++i) out[i] = x[i];
 }
