@@ -15,12 +15,11 @@ MARGIN = 1.03
 MARGIN_BESIDE = 1.06
 """The same where more than two decode: looking takes longer, and others wait."""
 
-_PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 24, 31, 32, 48, 64, 96, 128, 192, 256)
-"""Numbers of drafted rows at which it is asked what a row costs."""
-
-
 STRETCH = 0.5
 """By this part of its time drafts may lengthen a step of two sequences."""
+
+_PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 24, 31, 32, 48, 64, 96, 128, 192, 256)
+"""Numbers of drafted rows at which it is asked what a row costs."""
 
 
 def margin(decodes: int) -> float:
