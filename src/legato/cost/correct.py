@@ -30,8 +30,8 @@ SURPRISE = 0.15
 """Most by which one step may differ from what was learnt: more is a stall, not a wrong estimate."""
 
 CHANGE_NS = 200_000_000
-CHANGE_STEPS = 4
-CHANGE_SHARE = 0.75
+CHANGE_STEPS = 5
+CHANGE_SHARE = 0.9
 """Where this share of the steps of so long a time, and of so many, differ by more than `SURPRISE`
 to the same side, it is no stall: the machine has changed."""
 
