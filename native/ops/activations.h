@@ -38,6 +38,8 @@ constexpr int kCrossedDown = 8;
 // is a float already, off by kWholeFloat.
 constexpr float kWholeFloat = 12582912.0f;  // 1.5 * 2^23
 constexpr int32_t kWholeBits = 0x4B400000;  // its bits
+// That holds within 2^22 to both sides: products of 15 with digits and spikes, and w w' shifted.
+static_assert(kQuantBlock * 15 * (127 * 16 + 127) + 4 * kCrossedPairs * 135 * 128 < 1 << 22);
 
 struct alignas(64) ActivationBlock {  // one cache line
   int8_t q[kQuantBlock];

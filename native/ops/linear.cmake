@@ -10,6 +10,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
 endif()
 
 set(LEGATO_EXACT_FLAGS -ffp-contract=off)
+# GCC takes the undefined values in its own AVX-512 headers for mistakes.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND LEGATO_EXACT_FLAGS -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
