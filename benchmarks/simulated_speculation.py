@@ -98,7 +98,7 @@ class Load:
         """Serve it once, with prompts in the cache if the engine keeps them."""
         clock = VirtualClock()
         cost = StepCost(self.program, self.profile)
-        price = NoisySteps(cost, self.noise, seed, lambda: 1.0) if self.noise else cost.predict_ns
+        price = NoisySteps(cost, self.noise, seed) if self.noise else cost.predict_ns
         engine = Engine(
             self.program,
             RecordedBackend(self.program.vocab_size, self.answered, price, clock),

@@ -46,7 +46,7 @@ class Correction:
     of a half cancel. A step that differs much counts like one that differs a little (Huber 1964,
     Robust Estimation of a Location Parameter), so that a stall does not mislead it. Where nearly
     all of the last steps differ so, their median is taken instead of what was learnt: a machine
-    that others slow down is known for it within half a second, and again when they are gone.
+    that others slow down is known for it within a second, and again when they are gone.
     """
 
     def __init__(self) -> None:
