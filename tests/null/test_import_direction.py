@@ -25,6 +25,10 @@ def test_the_source_keeps_the_direction(checker: ModuleType) -> None:
     assert checker.violations() == []
 
 
+def test_the_table_allows_no_more_than_the_source_needs(checker: ModuleType) -> None:
+    assert checker.unused() == []
+
+
 @pytest.mark.parametrize(
     "line",
     ["from legato.engine import Engine", "import legato.engine", "from legato import engine"],
@@ -37,3 +41,13 @@ def test_an_import_against_the_direction_is_named(
     module.write_text(f"def late():\n    {line}\n")
     (found,) = checker.violations(tmp_path / "legato")
     assert "blocks.py:2: kvcache must not import engine" in found
+
+
+def test_a_permission_that_nobody_uses_is_named(
+    checker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bench.py").write_text("from legato.engine import Engine\n")
+    allowed = {"bench": {"engine", "llm"}, "engine": checker.BASE}
+    monkeypatch.setattr(checker, "ALLOWED", allowed)
+    (found,) = checker.unused(tmp_path)
+    assert "bench does not import llm" in found
