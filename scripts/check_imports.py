@@ -114,6 +114,7 @@ ALLOWED: dict[str, set[str]] = {
         "text",
     },
     "llm_results": {"core", "tools"},
+    "llm_inputs": {*BASE, "constrain", "llm_results", "text", "tools"},
     "llm_jobs": {*BASE, "adaptive", "completion", "engine", "llm_results", "validate"},
     "llm": {
         *BASE,
@@ -122,8 +123,8 @@ ALLOWED: dict[str, set[str]] = {
         "backends",
         "completion",
         "compute",
-        "constrain",
         "engine",
+        "llm_inputs",
         "llm_jobs",
         "llm_results",
         "text",

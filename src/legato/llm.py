@@ -17,35 +17,27 @@ from legato.clock import Clock, RealClock
 from legato.completion import SampleText
 from legato.compute import make_compute
 from legato.config import EngineConfig
-from legato.constrain.compiler import GrammarCompiler
-from legato.constrain.form import OutputForm, from_response_format
 from legato.core import Constraint, SamplingParams
 from legato.engine import EngineStats
 from legato.errors import InvalidRequestError, LegatoError
+from legato.llm_inputs import (
+    Inputs,
+    Message,
+    Prompt,
+    Question,
+    ResponseFormat,
+    as_list,
+    per_prompt,
+)
 from legato.llm_jobs import Jobs
 from legato.llm_results import Encoded, GenerationResult, Solution
-from legato.text.chat_messages import normalised_messages
-from legato.text.prompt import chat_prompt, text_prompt
 from legato.text.tokenizer import Tokenizer
 from legato.tools.calls import read_answer
-from legato.tools.dialect import style_of
-from legato.tools.function import NO_TOOLS, ToolUse
-from legato.tools.grammar import tool_form
+from legato.tools.function import ToolUse
 from legato.tools.parse import parse_tool_use, parse_tools
-from legato.tools.reading import make_parser, written_dialect
-from legato.tools.shown import shown_tools
-
-Prompt = str | List[int]
-Message = Mapping[str, Any]
-Question = str | List[Message]
-"""A user's text, or a conversation."""
 
 Strategy = ComputeSettings | Mapping[str, Any]
 """How much compute a question gets: `ComputeSettings`, or some of its fields by name."""
-
-ResponseFormat = OutputForm | Mapping[str, Any] | None
-"""What an output must look like: OpenAI's ``response_format`` object, or a form that
-`legato.constrain.form` makes of a regular expression, a list of choices or a grammar."""
 
 
 class LLM:
@@ -73,9 +65,8 @@ class LLM:
         self.model = parts.model
         self.tokenizer: Tokenizer = parts.tokenizer
         self._template = parts.template
-        self._tools = style_of(parts.tokenizer.chat_template)
-        self._grammars = GrammarCompiler(parts.tokenizer)
         self._engine = parts.engine
+        self._inputs = Inputs(parts.tokenizer, parts.template, parts.engine.max_context)
         self._jobs = Jobs(parts.engine, clock, lambda params: SampleText(parts.tokenizer, params))
         self._closed = False
 
@@ -104,11 +95,11 @@ class LLM:
                 generated.
             CapacityError: a prompt can never fit into the KV pool.
         """
-        wanted = _as_list(prompts)
+        wanted = as_list(prompts)
         return self._generate(
-            [self._prompt(p) for p in wanted],
-            _per_prompt(params, len(wanted)),
-            self._constraint(response_format),
+            [self._inputs.prompt(prompt) for prompt in wanted],
+            per_prompt(params, len(wanted)),
+            self._inputs.constraint(response_format),
         )
 
     def chat(
@@ -128,8 +119,8 @@ class LLM:
         """
         functions = parse_tools(list(tools)) if tools else ()
         use = parse_tool_use(functions, tool_choice, parallel_tool_calls)
-        prompt = self._chat_prompt(messages, use)
-        constraint = self._constraint(response_format, use)
+        prompt = self._inputs.conversation(messages, use)
+        constraint = self._inputs.constraint(response_format, use)
         (result,) = self._generate([prompt], [params or SamplingParams()], constraint)
         if use.functions:
             self._read_calls(result, use, prescribed=constraint is not None)
@@ -146,7 +137,9 @@ class LLM:
 
         Raises LegatoError where the sample fails on the way.
         """
-        return self._stream(self._prompt(prompt), params or SamplingParams(), response_format)
+        return self._stream(
+            self._inputs.prompt(prompt), params or SamplingParams(), response_format
+        )
 
     def stream_chat(
         self,
@@ -157,7 +150,7 @@ class LLM:
     ) -> Iterator[str]:
         """The assistant's next turn, piece by piece; see `stream`."""
         return self._stream(
-            self._chat_prompt(messages), params or SamplingParams(), response_format
+            self._inputs.conversation(messages), params or SamplingParams(), response_format
         )
 
     def solve(
@@ -207,7 +200,7 @@ class LLM:
         """
         settings = strategy if isinstance(strategy, ComputeSettings) else parse_settings(strategy)
         chosen = params or SamplingParams()
-        prompts = [self._chat_prompt(_as_messages(question)) for question in questions]
+        prompts = [self._inputs.question(question) for question in questions]
         compute = make_compute(
             settings,
             self.tokenizer,
@@ -218,7 +211,7 @@ class LLM:
         if total_samples is not None:
             shared = SharedSamples(total_samples, len(questions), compute.strategy)
             compute = replace(compute, shared=shared)
-        constraint = self._constraint(response_format)
+        constraint = self._inputs.constraint(response_format)
         requests = [
             replace(self._jobs.request(prompt, chosen, constraint), compute=compute)
             for prompt in prompts
@@ -227,7 +220,7 @@ class LLM:
 
     def encode_chat(self, messages: List[Message]) -> tuple[int, ...]:
         """The prompt that `chat` gives the model, as token ids."""
-        return self._chat_prompt(messages).token_ids
+        return self._inputs.conversation(messages).token_ids
 
     def logits(self, token_ids: List[int]) -> F32:
         """Next-token logits at every position of `token_ids`, f32 [len, vocab]."""
@@ -266,32 +259,13 @@ class LLM:
     ) -> Iterator[str]:
         if params.n != 1:
             raise InvalidRequestError("a stream has one sample; n must be 1", "n")
-        request = self._jobs.request(prompt, params, self._constraint(wanted))
+        request = self._jobs.request(prompt, params, self._inputs.constraint(wanted))
         return self._jobs.stream(request, prompt)
-
-    def _constraint(self, wanted: ResponseFormat, use: ToolUse = NO_TOOLS) -> Constraint | None:
-        form = wanted if isinstance(wanted, OutputForm) else from_response_format(wanted)
-        if use.functions:
-            form = tool_form(use, written_dialect(self._tools.dialect, prescribed=True), form)
-        return None if form is None else self._grammars.compile(form)
 
     def _read_calls(self, result: GenerationResult, use: ToolUse, *, prescribed: bool) -> None:
         for output in result.outputs:
-            parser = make_parser(self._tools.dialect, use, prescribed=prescribed)
+            parser = self._inputs.call_parser(use, prescribed=prescribed)
             output.text, output.tool_calls = read_answer(parser, output.text)
-
-    def _prompt(self, prompt: Prompt) -> Encoded:
-        if isinstance(prompt, str):
-            return Encoded(*text_prompt(self.tokenizer, prompt, self.max_context))
-        return Encoded(None, tuple(prompt))
-
-    def _chat_prompt(self, messages: List[Message], use: ToolUse = NO_TOOLS) -> Encoded:
-        shown, tools = shown_tools(self._tools, normalised_messages(messages), use)
-        return Encoded(*chat_prompt(self.tokenizer, self._template, shown, self.max_context, tools))
-
-
-def _as_messages(question: Question) -> List[Message]:
-    return [{"role": "user", "content": question}] if isinstance(question, str) else question
 
 
 def _solution(result: GenerationResult) -> Solution:
@@ -299,22 +273,3 @@ def _solution(result: GenerationResult) -> Solution:
     if winner.error is not None or result.outcome is None:
         raise LegatoError(winner.error or "the question was ended before it was decided")
     return Solution(winner.text, result.outcome, result)
-
-
-def _as_list(prompts: Prompt | List[Prompt]) -> list[Prompt]:
-    """One prompt, as text or token ids, or several."""
-    if isinstance(prompts, str):
-        return [prompts]
-    if all(isinstance(item, str | list | tuple) for item in prompts):
-        return list(prompts)  # type: ignore[arg-type]
-    return [prompts]  # type: ignore[list-item]
-
-
-def _per_prompt(
-    params: SamplingParams | List[SamplingParams] | None, count: int
-) -> list[SamplingParams]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params or SamplingParams()] * count
-    if len(params) != count:
-        raise InvalidRequestError(f"{len(params)} params were given for {count} prompts", "params")
-    return list(params)
