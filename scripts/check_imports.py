@@ -86,7 +86,8 @@ ALLOWED: dict[str, set[str]] = {
         "step_times",
     },
     "engine_jobs": {*BASE, "engine", "scheduler"},
-    "async_engine": {*BASE, "engine", "engine_jobs", "scheduler"},
+    "event_stream": {"errors", "core"},
+    "async_engine": {*BASE, "engine", "engine_jobs", "event_stream", "scheduler"},
     "draft_model": {*BASE, "backends", "cost", "models", "program", "speculative", "text"},
     "self_draft": {*BASE, "backends", "cost", "draft_model", "program", "speculative"},
     "find_shortcut": {

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 from legato.clock import Clock
 from legato.core import NOBODY, Request, Tenant, TokenEvent
@@ -21,6 +20,7 @@ from legato.engine import EngineStats as EngineStats
 from legato.engine import SpeculationFigures as SpeculationFigures
 from legato.engine_jobs import Computed, EngineJobs, Job
 from legato.errors import EngineStoppedError, InvalidRequestError, LegatoError, OverloadedError
+from legato.event_stream import EventStream, Sendings, send
 from legato.scheduler.fair_load import Arrived, rows_before
 from legato.scheduler.fairness import may_queue
 
@@ -46,32 +46,6 @@ class LiveStats:
     engine: EngineStats
     last_step_age_s: float
     oldest_waiting_s: float
-
-
-@dataclass(slots=True, eq=False)
-class _Stream:
-    """Where the events of one request go. All but `unsent` is touched in its own loop only.
-
-    `unsent` counts samples whose last event the engine has not handed over yet. Only one reader
-    waits at a time, so that this does with less than a queue, for every token.
-    """
-
-    loop: asyncio.AbstractEventLoop
-    unsent: int
-    arrived: deque[TokenEvent | LegatoError] = field(default_factory=deque)
-    waiter: asyncio.Future[None] | None = None
-
-    def put(self, event: TokenEvent | LegatoError) -> None:
-        """An event came."""
-        self.arrived.append(event)
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    async def wait(self) -> None:
-        """Until one is there."""
-        while not self.arrived:
-            self.waiter = self.loop.create_future()
-            await self.waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +79,7 @@ class AsyncEngine:
         self._max_waiting = max_waiting
         self._changed = threading.Condition()  # guards everything below
         self._inbox: list[Request | _Cancel] = []
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, EventStream] = {}
         self._leaving: set[str] = set()  # nobody listens, but the engine may still have events
         self._unseen: list[Arrived] = []  # came after `_stats` and `_load`
         self._jobs = EngineJobs(clock)
@@ -195,9 +169,9 @@ class AsyncEngine:
         elif self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
-    def _submit(self, request: Request) -> _Stream:
+    def _submit(self, request: Request) -> EventStream:
         self._engine.check(request)
-        stream = _Stream(asyncio.get_running_loop(), request.params.n)
+        stream = EventStream(asyncio.get_running_loop(), request.params.n)
         with self._changed:
             self._check_open(self._waiting(), request.tenant)
             if request.id in self._streams or request.id in self._leaving:
@@ -224,7 +198,7 @@ class AsyncEngine:
                 f"{waiting.total()} requests are waiting already; try again later", RETRY_AFTER_S
             )
 
-    def _leave(self, request_id: str, stream: _Stream) -> None:
+    def _leave(self, request_id: str, stream: EventStream) -> None:
         """The consumer of `stream` has gone before its end."""
         with self._changed:
             if self._streams.get(request_id) is not stream:
@@ -290,13 +264,13 @@ class AsyncEngine:
         with self._changed:
             stream = self._streams.pop(request_id, None)
         if stream is not None:
-            _call(stream.loop, partial(stream.put, error))
+            stream.fail(error)
 
     def _hand_over(self, events: list[TokenEvent]) -> None:
         """Give a step's events to the loops of their streams, in one call a loop."""
         stats, load = self._engine.stats(), self._engine.load()
         self._on_step(stats)
-        batches: dict[asyncio.AbstractEventLoop, list[tuple[_Stream, TokenEvent]]] = {}
+        batches: dict[asyncio.AbstractEventLoop, Sendings] = {}
         with self._changed:
             # With `_unseen`, so that nobody counts a request twice that was seen or cancelled.
             self._stats, self._load = stats, load
@@ -312,7 +286,7 @@ class AsyncEngine:
                     del self._streams[event.request_id]
             self._changed.notify_all()
         for loop, batch in batches.items():
-            if not _call(loop, partial(_put, batch)):
+            if not send(loop, batch):
                 self._abandon(batch)
 
     def _forget_cancelled(self, messages: list[Request | _Cancel]) -> None:
@@ -322,7 +296,7 @@ class AsyncEngine:
             with self._changed:
                 self._leaving -= cancelled
 
-    def _abandon(self, batch: list[tuple[_Stream, TokenEvent]]) -> None:
+    def _abandon(self, batch: Sendings) -> None:
         """The loop of these streams is closed: nobody listens any more."""
         for stream, event in batch:
             self._leave(event.request_id, stream)
@@ -336,18 +310,4 @@ class AsyncEngine:
             self._jobs.end(EngineStoppedError(reason))
             self._changed.notify_all()
         for stream in streams.values():
-            _call(stream.loop, partial(stream.put, EngineStoppedError(reason)))
-
-
-def _put(batch: list[tuple[_Stream, TokenEvent]]) -> None:
-    for stream, event in batch:
-        stream.put(event)
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> bool:
-    """Run `function` in `loop`; False where the loop is closed."""
-    try:
-        loop.call_soon_threadsafe(function)
-    except RuntimeError:
-        return False
-    return True
+            stream.fail(EngineStoppedError(reason))
