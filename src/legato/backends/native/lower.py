@@ -15,16 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from legato import _native
+from legato.backends.native.flow import Flow
 from legato.backends.native.slots import Uses, assign_slots
 from legato.backends.native.tables import Tables
 from legato.config import KVElement
 from legato.models.arch import RopeConfig
-from legato.program.head import head_op
 from legato.program.kv import layer_location
 from legato.program.program import Op, OpKind, Program
-from legato.tensor import Tensor, WeightFormat
+from legato.tensor import Tensor
 
-FLOAT_FORMATS = (WeightFormat.F32, WeightFormat.F16, WeightFormat.BF16)
 KV_TYPES: Mapping[KVElement, _native.KVType] = {
     "f32": _native.KVType.F32,
     "f16": _native.KVType.F16,
@@ -48,10 +47,7 @@ class _Lowering:
     def __init__(self, program: Program, tensors: Mapping[str, Tensor]) -> None:
         self.program = program
         self.tables = Tables(tensors)
-        self.consumers = _consumers(program)
-        head = head_op(program)
-        self.hidden = None if head is None else head.inputs[0]
-        self.after_hidden = _written_from(program, head)
+        self.flow = Flow(program)
         self.instructions: list[_native.Instruction] = []
         self.uses: list[Uses] = []
         self.defined: set[str] = set()
@@ -75,13 +71,13 @@ class _Lowering:
             ropes=self.tables.rope_specs(),
             kv=_kv(self.program),
             result=self.tables.buffer(self.program.ops[-1].inputs[0]),
-            hidden=self.index(self.hidden),
+            hidden=self.index(self.flow.hidden),
             max_context=self.program.max_context,
         )
 
     def embed(self, op: Op) -> None:
         """Embed, with the scale that follows."""
-        out, scale = op.outputs[0], self.only_consumer(op, OpKind.SCALE)
+        out, scale = op.outputs[0], self.flow.only_reader(op, OpKind.SCALE)
         if scale is not None:
             out = self.fuse(scale)
         factor = 1.0 if scale is None else scale.number("factor")
@@ -89,14 +85,9 @@ class _Lowering:
         self.emit(_native.Embed(table, self.tables.buffer(out), factor), Uses((), (out,)))
 
     def rms_norm(self, op: Op) -> None:
-        """Left to the linears or the rope that read it, else an instruction of its own.
-
-        What the head reads is always written: a step may ask for it.
-        """
-        out = op.outputs[0]
-        linear = all(reader.kind is OpKind.LINEAR for reader in self.consumers[out])
-        if (linear and out != self.hidden) or self.only_consumer(op, OpKind.ROPE):
-            self.norms[out] = op
+        """Left to the linears or the rope that read it, else an instruction of its own."""
+        if self.flow.is_normalised_by_readers(op):
+            self.norms[op.outputs[0]] = op
             return
         source, (addend, out) = op.inputs[0], self.addend(op)
         reads = (source, addend) if addend else (source,)
@@ -108,8 +99,9 @@ class _Lowering:
 
     def linear(self, op: Op) -> None:
         """All linears of one input at once, with their norm, their addends, their activation."""
-        group = [reader for reader in self.consumers[op.inputs[0]] if reader.kind is OpKind.LINEAR]
-        activation = self.gated_activation_of(group)
+        readers = self.flow.readers(op.inputs[0])
+        group = [reader for reader in readers if reader.kind is OpKind.LINEAR]
+        activation = self.flow.gated_activation_of(group)
         self.fused.update(member.name for member in group)
         source, norm = self.normalised(op.inputs[0])
         if activation is not None:
@@ -126,7 +118,7 @@ class _Lowering:
 
     def gated_linear(self, source: str, norm: _native.Norm | None, activation: Op) -> None:
         """Gate and up projections and their activation, kept as int8 rows."""
-        gate, up = (self.producer(name) for name in activation.inputs)
+        gate, up = (self.flow.writer(name) for name in activation.inputs)
         self.handed_over.add(self.fuse(activation))
         instruction = _native.GatedLinear(
             self.tables.buffer(source),
@@ -246,15 +238,10 @@ class _Lowering:
         self.fused.add(op.name)
         return op.outputs[0]
 
-    def only_consumer(self, op: Op, kind: OpKind) -> Op | None:
-        """The one op that reads the output of `op`, if it is of that kind."""
-        readers = self.consumers[op.outputs[0]]
-        return readers[0] if len(readers) == 1 and readers[0].kind is kind else None
-
     def addend(self, op: Op) -> tuple[str | None, str]:
         """What an add that follows adds to the output of `op`, and the output after it."""
         out = op.outputs[0]
-        add = self.only_consumer(op, OpKind.ADD)
+        add = self.flow.only_reader(op, OpKind.ADD)
         if add is None:
             return None, out
         others = [name for name in add.inputs if name != out]
@@ -276,27 +263,6 @@ class _Lowering:
             self.tables.buffer(out),
         )
 
-    def gated_activation_of(self, group: list[Op]) -> Op | None:
-        """The activation of a gate and up pair whose one reader follows and reads int8 rows."""
-        activations = [self.only_consumer(op, OpKind.GATED_ACTIVATION) for op in group]
-        first = activations[0]
-        if first is None or len(group) != 2 or activations[1] is not first:
-            return None
-        readers = self.consumers[first.outputs[0]]
-        following = self.program.ops[self.program.ops.index(first) + 1]
-        plain = all(self.is_block_format(op) and not op.weights[1:] for op in group)
-        if plain and readers == [following] and following.kind is OpKind.LINEAR:
-            return first if self.is_block_format(following) else None
-        return None
-
-    def is_block_format(self, op: Op) -> bool:
-        """The op's matrix is read against int8 rows."""
-        return self.program.weights[op.weights[0]].format not in FLOAT_FORMATS
-
-    def producer(self, name: str) -> Op:
-        """The op that writes buffer `name`."""
-        return next(op for op in self.program.ops if name in op.outputs)
-
     def index(self, name: str | None) -> int:
         """Index of a buffer that may be absent."""
         return _native.NONE if name is None else self.tables.buffer(name)
@@ -304,7 +270,7 @@ class _Lowering:
     def _buffer(self, name: str, slot: int) -> _native.Buffer:
         buffer = self.program.buffers[name]
         rows = {"tokens": _native.Rows.TOKENS, "outputs": _native.Rows.OUTPUTS}[buffer.rows]
-        if name in self.after_hidden:
+        if name in self.flow.after_hidden:
             rows = _native.Rows.LOGITS
         return _native.Buffer(rows, buffer.width, slot)
 
@@ -323,20 +289,6 @@ RULES: Mapping[OpKind, Callable[[_Lowering, Op], None]] = {
     OpKind.SOFT_CAP: _Lowering.soft_cap,
     OpKind.SAMPLE: _Lowering.sample,
 }
-
-
-def _consumers(program: Program) -> dict[str, list[Op]]:
-    found: dict[str, list[Op]] = {name: [] for name in program.buffers}
-    for op in program.ops:
-        for name in dict.fromkeys(op.inputs):
-            found[name].append(op)
-    return found
-
-
-def _written_from(program: Program, first: Op | None) -> set[str]:
-    """The buffers that `first` and the ops after it write."""
-    start = len(program.ops) if first is None else program.ops.index(first)
-    return {name for op in program.ops[start:] for name in op.outputs}
 
 
 def _kv(program: Program) -> _native.KV:
