@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_scheduler import FixedPlan
+from scheduling import FixedPlan
 
 from legato.scheduler import policy
 from legato.scheduler.budget import UNLIMITED, StepBudget

@@ -18,7 +18,7 @@ from legato.scheduler.fairness import Shares, fair_order, last_of_largest, may_q
 from legato.scheduler.forecast import Load
 from legato.scheduler.scheduler import Scheduler
 from null.fake_backend import make_request
-from null.test_scheduler import add, new_samples, new_scheduler, step
+from null.scheduling import add, new_samples, new_scheduler, step
 from sim.hollow import hollow_program
 
 HOG, SMALL, HEAVY = Tenant("hog"), Tenant("small"), Tenant("heavy", 3)
