@@ -1,3 +1,5 @@
+"""What an engine makes of requests: equal tokens alone and in company, limits, order, figures."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -5,9 +7,7 @@ from dataclasses import replace
 import pytest
 from fake_backend import (
     EOS,
-    VOCAB,
     alone,
-    broken,
     finish_all,
     make_engine,
     make_request,
@@ -181,71 +181,6 @@ def test_priority_goes_before_arrival():
     assert list(order) == [("soon", 0), ("late", 0)]
 
 
-def test_a_cancelled_request_frees_its_blocks_at_once():
-    engine, _ = make_engine(prefix_cache=False)
-    engine.add(make_request("a", 100, n=3))
-    engine.add(make_request("b", 100, start=1))
-    for _ in range(4):
-        engine.step()
-    engine.cancel("a")
-    engine.check_integrity()
-    assert engine.stats().used_blocks == 7
-    events = engine.step()
-    ends = [e for e in events if e.request_id == "a"]
-    assert sorted(e.index for e in ends) == [0, 1, 2]
-    assert all(e.finish_reason is FinishReason.CANCELLED for e in ends)
-    assert all(e.token_id is None for e in ends)
-
-
-def test_one_sample_can_be_cancelled():
-    engine, _ = make_engine()
-    engine.add(make_request("a", n=2, temperature=1.0))
-    engine.step()
-    engine.cancel("a", 0)
-    outputs = finish_all(engine)
-    assert outputs["a", 0][-1].finish_reason is FinishReason.CANCELLED
-    assert outputs["a", 1][-1].finish_reason is FinishReason.LENGTH
-
-
-def test_cancelling_what_is_gone_does_nothing():
-    engine, _ = make_engine()
-    engine.cancel("nobody")
-    assert not engine.has_work
-
-
-def test_a_failed_step_fails_its_requests_and_the_engine_goes_on():
-    engine, backend = make_engine()
-    engine.add(make_request("a", n=3))
-    engine.step()
-    backend.fault = broken
-    events = engine.step()
-    backend.fault = lambda run: None
-    assert sorted(e.index for e in events) == [0, 1, 2]
-    assert all(e.finish_reason is FinishReason.ERROR for e in events)
-    assert all(e.error and "BackendError" in e.error for e in events)
-    assert "was made to fail" not in events[0].error
-    engine.check_integrity()
-    assert engine.stats().used_blocks == 0
-    after = finish_all(engine, make_request("b"))
-    assert summary(after["b", 0]) == summary(alone(make_request("b"))["b", 0])
-
-
-def test_a_sequence_without_a_possible_token_ends_with_an_error_alone():
-    engine, backend = make_engine()
-    engine.add(make_request("a"))
-    engine.add(make_request("b", start=1))
-    engine.step()
-    backend.spoil = lambda run, row: row == 0
-    events = engine.step()
-    backend.spoil = lambda run, row: False
-    failed = next(e for e in events if e.request_id == "a")
-    assert failed.finish_reason is FinishReason.ERROR
-    assert failed.token_id is None
-    assert failed.error
-    rest = finish_all(engine)
-    assert rest["b", 0][-1].finish_reason is FinishReason.LENGTH
-
-
 def test_a_repeated_prompt_comes_from_the_prefix_cache():
     engine, backend = make_engine()
     first = finish_all(engine, make_request("a", 50))
@@ -271,46 +206,6 @@ def test_salts_share_nothing():
     finish_all(engine, make_request("a", 50, salt="one"))
     events = finish_all(engine, make_request("b", 50, salt="two"))["b", 0]
     assert events[0].cached_tokens == 0
-
-
-def test_logits_do_not_depend_on_chunks_and_leave_nothing_behind():
-    chunked, _ = make_engine((None, 24), max_batch_tokens=7)
-    whole, _ = make_engine((None, 24))
-    tokens = make_request(length=60).prompt
-    assert (chunked.logits(tokens) == whole.logits(tokens)).all()
-    assert whole.logits(tokens).shape == (60, VOCAB)
-    chunked.check_integrity()
-    assert chunked.stats().used_blocks == chunked.stats().cached_blocks == 0
-
-
-def test_logits_do_not_disturb_a_running_request():
-    request = make_request(length=40)
-    engine, _ = make_engine()
-    engine.add(request)
-    events = engine.step()
-    engine.logits(make_request(length=60, start=1).prompt)
-    events += finish_all(engine)["a", 0]
-    assert summary(events) == summary(alone(request)["a", 0])
-
-
-def test_hidden_states_do_not_depend_on_chunks_and_leave_nothing_behind():
-    chunked, backend = make_engine((None, 24), max_batch_tokens=7)
-    whole, _ = make_engine((None, 24))
-    tokens = make_request(length=60).prompt
-    assert (chunked.hidden(tokens) == whole.hidden(tokens)).all()
-    assert whole.hidden(tokens).shape == (60, 8)
-    assert not any(step.want_logits for step in backend.steps)
-    chunked.check_integrity()
-    assert chunked.stats().used_blocks == chunked.stats().cached_blocks == 0
-
-
-@pytest.mark.parametrize("tokens", [[], [-1], [VOCAB], [1.5], [True], list(range(60)) * 9])
-def test_logits_and_hidden_states_of_bad_tokens_are_refused(tokens):
-    engine, _ = make_engine()
-    with pytest.raises(InvalidRequestError):
-        engine.logits(tokens)
-    with pytest.raises(InvalidRequestError):
-        engine.hidden(tokens)
 
 
 def test_stats_count_what_happened():
