@@ -18,6 +18,9 @@ GOOD: dict[str, dict[str, Any]] = {
     DETOKENIZE: {"tokens": [65]},
 }
 GENERATE = (CHAT, COMPLETIONS, RESPONSES)
+LIMIT = {CHAT: "max_tokens", COMPLETIONS: "max_tokens", RESPONSES: "max_output_tokens"}
+"""The field that says how many tokens an answer may have."""
+
 ALL = tuple(GOOD)
 CONTEXT = 1024
 """Most tokens of the model that the cases are put to; it has the token ids 0 to 96."""

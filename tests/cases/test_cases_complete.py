@@ -19,23 +19,24 @@ SECTIONS = {
     "I": (1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20),
 }
 NUMBERS = {f"{section}{number}" for section, numbers in SECTIONS.items() for number in numbers}
-HTTP, SCENARIOS = "cases/test_cases_http.py", "cases/test_cases_scenarios.py"
+HTTP = "cases/test_cases_http.py"
+VALUES, LOAD = "cases/test_cases_values.py", "cases/test_cases_load.py"
 BY_TEST: dict[str, tuple[str, ...]] = {
-    "A3": (f"{SCENARIOS}::test_a_value_at_the_edge_works_and_harms_nobody",),
+    "A3": (f"{VALUES}::test_a_value_at_the_edge_works_and_harms_nobody",),
     "A9": (
         "model/test_speculation_invariance.py::test_drafts_change_no_bit",
         "null/test_speculation_engine.py::test_nothing_but_the_number_of_steps_changes",
     ),
-    "A18": (f"{SCENARIOS}::test_a18_a_seed_gives_the_same_text_in_any_batch",),
-    "A19": (f"{SCENARIOS}::test_a19_null_everywhere_is_the_default",),
-    "A20": (f"{SCENARIOS}::test_a20_every_integer_is_honoured_or_refused_by_name",),
-    "B4": (f"{SCENARIOS}::test_b4_a_prompt_that_never_fits_the_pool_is_refused_at_once",),
+    "A18": (f"{VALUES}::test_a18_a_seed_gives_the_same_text_in_any_batch",),
+    "A19": (f"{VALUES}::test_a19_null_everywhere_is_the_default",),
+    "A20": (f"{VALUES}::test_a20_every_integer_is_honoured_or_refused_by_name",),
+    "B4": (f"{VALUES}::test_b4_a_prompt_that_never_fits_the_pool_is_refused_at_once",),
     "B5": (
         f"{HTTP}::test_a_body_of_the_wrong_kind_or_size",
         "server/test_server_body.py::test_a_body_beyond_the_limit_is_refused_before_it_is_whole",
     ),
     "B6": (
-        f"{SCENARIOS}::test_b6_long_texts_are_tokenised_off_the_event_loop",
+        f"{VALUES}::test_b6_long_texts_are_tokenised_off_the_event_loop",
         "e2e/test_refusals.py::test_a_text_that_cannot_fit_is_refused_soon",
     ),
     "B10": (
@@ -66,7 +67,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "server/test_server_body.py::test_a_body_that_does_not_arrive_times_out",
     ),
     "C11": (
-        f"{SCENARIOS}::"
+        f"{LOAD}::"
         "test_c11_a_reader_that_takes_nothing_is_cut_off_and_its_blocks_are_back_in_two_steps",
         "e2e/test_survival.py::test_readers_that_take_nothing_hold_up_nobody",
     ),
@@ -85,7 +86,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "text/test_chat.py::test_time_is_bounded",
     ),
     "D11": (
-        f"{SCENARIOS}::test_d11_many_unique_schemas_harm_nobody",
+        f"{VALUES}::test_d11_many_unique_schemas_harm_nobody",
         "constrain/test_constrain_limits.py::"
         "test_unique_schemas_do_not_grow_the_cache_without_bound",
     ),
@@ -93,7 +94,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "constrain/test_constrain_engine.py::"
         "test_samples_are_valid_and_the_same_alone_preempted_and_drafted",
     ),
-    "E3": (f"{SCENARIOS}::test_e3_nothing_in_the_package_can_run_what_it_reads",),
+    "E3": (f"{VALUES}::test_e3_nothing_in_the_package_can_run_what_it_reads",),
     "E4": (
         "server/test_server_connection.py::"
         "test_what_is_not_http_is_refused_in_the_words_of_the_api",
@@ -108,16 +109,16 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "null/test_forecast.py::test_the_asynchronous_engine_refuses_before_it_queues",
     ),
     "I2": (
-        f"{SCENARIOS}::test_i2_the_queue_takes_requests_whole_and_refuses_the_rest_with_a_time",
+        f"{LOAD}::test_i2_the_queue_takes_requests_whole_and_refuses_the_rest_with_a_time",
         "null/test_async_engine.py::test_the_waiting_queue_is_bounded_and_takes_requests_whole",
     ),
     "I4": (
-        f"{SCENARIOS}::test_i4_one_key_with_many_long_requests_does_not_hold_up_another",
+        f"{LOAD}::test_i4_one_key_with_many_long_requests_does_not_hold_up_another",
         "null/test_fairness.py::"
         "test_a_tenant_with_hundreds_of_long_requests_does_not_starve_another",
     ),
     "I5": (
-        f"{SCENARIOS}::test_i5_after_a_mixed_crowd_everything_is_as_before",
+        f"{LOAD}::test_i5_after_a_mixed_crowd_everything_is_as_before",
         "sim/test_random_schedules.py::test_blocks_add_up_tokens_are_right_and_everything_ends",
     ),
     "I6": (

@@ -173,6 +173,12 @@ def _pool_threads() -> int:
     return sum(thread.name.startswith("asyncio_") for thread in threading.enumerate())
 
 
+def ask(world: World, path: str, body: dict[str, Any]) -> Answer:
+    """The answer to a call that runs by itself."""
+    (answer,) = world.run(world.client.start_post(path, body))
+    return answer
+
+
 def text_of(answer: Answer) -> str:
     """The text of a completion, streamed or not."""
     assert answer.status == 200, answer.body[:300]
