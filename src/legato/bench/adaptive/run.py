@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from legato.adaptive.settings import ComputeSettings, StrategyName
@@ -46,30 +47,42 @@ def compare_strategies(
     """
     settings = live_settings(plan) if plan.live else {}
     on_start(len(asked) * (1 + len(settings)))
-    answered: list[Answered] = []
-    drawn, live = Run(), {name: Run() for name in settings}
+    turns = _Turns({name: Run() for name in settings})
     for first in range(0, len(asked), TURN):
         turn = asked[first : first + TURN]
-        samples, run = asker.draw(
+        samples, drawn = asker.draw(
             turn, plan.max_samples, self_evaluation=plan.self_evaluation, on_done=on_done
         )
-        runs = {name: asker.ask(turn, each, on_done) for name, each in settings.items()}
-        if any(each.interrupted for each in (run, *runs.values())):
-            if not answered:
-                answered, drawn, live = samples, run, _complete(runs)
-            drawn.interrupted = True
+        live = {name: asker.ask(turn, each, on_done) for name, each in settings.items()}
+        if not turns.add(samples, drawn, live):
             break
-        answered += samples
-        drawn.extend(run, first)
-        for name, each in runs.items():
-            live[name].extend(each, first)
-    if not answered:
+    if not turns.answered:
         raise LegatoError("no question has all its samples; nothing can be compared")
-    return make_document(answered, drawn, live, plan)
+    return make_document(turns.answered, turns.drawn, turns.live, plan)
 
 
-def _complete(runs: Mapping[str, Run]) -> dict[str, Run]:
-    return {name: run for name, run in runs.items() if not run.interrupted}
+@dataclass(slots=True)
+class _Turns:
+    """What the turns so far gave: questions with all their samples, and the runs of the same."""
+
+    live: dict[str, Run]
+    answered: list[Answered] = field(default_factory=list)
+    drawn: Run = field(default_factory=Run)
+
+    def add(self, samples: list[Answered], drawn: Run, live: Mapping[str, Run]) -> bool:
+        """Add a turn; False where it was interrupted. Of such a one only the first counts."""
+        whole = {name: run for name, run in live.items() if not run.interrupted}
+        if not drawn.interrupted and len(whole) == len(live):
+            count = len(self.answered)
+            self.answered += samples
+            self.drawn.extend(drawn, count)
+            for name, run in live.items():
+                self.live[name].extend(run, count)
+            return True
+        if not self.answered:
+            self.answered, self.drawn, self.live = samples, drawn, whole
+        self.drawn.interrupted = True
+        return False
 
 
 def live_settings(plan: Plan) -> dict[str, ComputeSettings]:
