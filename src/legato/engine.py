@@ -72,11 +72,7 @@ class Engine:
         context = min(config.max_context or program.max_context, program.max_context)
         self._cache = _new_cache(program, config, context)
         backend.allocate_kv(config.num_kv_blocks)
-        self._limits = Limits(
-            vocab_size=program.vocab_size,
-            max_context=context,
-            pool_context=min(context, self._cache.longest_sequence()),
-        )
+        self._limits = _limits(program, self._cache, context)
         self.backend = backend
         self._config = config
         self._clock = clock
@@ -311,6 +307,15 @@ def _new_cache(program: Program, config: EngineConfig, context: int) -> KVCache:
         num_slots=2 * config.max_sequences + 1,
         max_tokens=context,
         prefix_cache=config.prefix_cache,
+    )
+
+
+def _limits(program: Program, cache: KVCache, context: int) -> Limits:
+    """What a sequence may be, by the model and by the pool."""
+    return Limits(
+        vocab_size=program.vocab_size,
+        max_context=context,
+        pool_context=min(context, cache.longest_sequence()),
     )
 
 

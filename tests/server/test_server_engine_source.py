@@ -17,55 +17,60 @@ def test_a_step_is_observed_once_and_an_empty_turn_never():
     assert "legato_engine_step_seconds_sum 1.0" in text
 
 
+STEP = {
+    **{"step_duration_ns": 10**9, "step_flops": 5e9, "peak_flops": 2e10, "step_rows": 12},
+    **{"step_bytes": 4e9, "peak_bandwidth": 8e9, "step_decode_rows": 3},
+}
+FIRST_STEP = EngineStats(steps=1, preemptions=2, prompt_tokens=30, deadlines_met=4, **STEP)
+SECOND_STEP = EngineStats(
+    steps=2,
+    preemptions=5,
+    prompt_tokens=80,
+    cached_prompt_tokens=20,
+    deadlines_met=9,
+    deadlines_missed=1,
+    fluidity=(1.0, 0.8),
+    prediction_error=0.07,
+    draft_steps_ns=3 * 10**9,
+    speculation=SpeculationFigures(
+        *(1, 4, 1, (1, 1, *[0] * 14), (1, *[0] * 15)),
+        drafter_ns=5 * 10**8,
+        plain_ns=2e9,
+        predicted_ns=2.5e9,
+        expected_ns=1.5e9,
+        earned_ns=1e9,
+    ),
+    **STEP,
+)
+ADDED_BY_TWO_STEPS = (
+    "legato_preemptions_total 5.0",
+    'legato_prefix_tokens_total{source="cache"} 20.0',
+    'legato_prefix_tokens_total{source="computed"} 60.0',
+    'legato_deadlines_total{outcome="met"} 9.0',
+    'legato_deadlines_total{outcome="missed"} 1.0',
+    'legato_engine_rows_total{kind="prompt"} 18.0',
+    'legato_engine_rows_total{kind="decode"} 6.0',
+    'legato_draft_tokens_total{outcome="right",place="0"} 1.0',
+    'legato_draft_tokens_total{outcome="wrong",place="1"} 1.0',
+    "legato_drafter_seconds_total 0.5",
+    'legato_speculation_seconds_total{kind="taken"} 3.0',
+    'legato_speculation_seconds_total{kind="predicted"} 2.5',
+    'legato_speculation_seconds_total{kind="undrafted"} 3.0',
+    'legato_speculation_seconds_total{kind="undrafted_expected"} 3.5',
+    "legato_fluidity_index_count 2.0",
+    "legato_engine_mfu 0.25",
+    "legato_engine_mbu 0.5",
+    "legato_step_prediction_error 0.07",
+)
+
+
 def test_totals_of_the_engine_become_counters_of_what_each_step_added():
     metrics = ServerMetrics(EngineGauges)
     observe = StepObserver(metrics)
-    common = {"step_duration_ns": 10**9, "step_flops": 5e9, "peak_flops": 2e10, "step_rows": 12}
-    common |= {"step_bytes": 4e9, "peak_bandwidth": 8e9, "step_decode_rows": 3}
-    observe(EngineStats(steps=1, preemptions=2, prompt_tokens=30, deadlines_met=4, **common))
-    observe(
-        EngineStats(
-            steps=2,
-            preemptions=5,
-            prompt_tokens=80,
-            cached_prompt_tokens=20,
-            deadlines_met=9,
-            deadlines_missed=1,
-            fluidity=(1.0, 0.8),
-            prediction_error=0.07,
-            draft_steps_ns=3 * 10**9,
-            speculation=SpeculationFigures(
-                *(1, 4, 1, (1, 1, *[0] * 14), (1, *[0] * 15)),
-                drafter_ns=5 * 10**8,
-                plain_ns=2e9,
-                predicted_ns=2.5e9,
-                expected_ns=1.5e9,
-                earned_ns=1e9,
-            ),
-            **common,
-        )
-    )
+    observe(FIRST_STEP)
+    observe(SECOND_STEP)
     lines = metrics.render().decode().splitlines()
-    for line in (
-        "legato_preemptions_total 5.0",
-        'legato_prefix_tokens_total{source="cache"} 20.0',
-        'legato_prefix_tokens_total{source="computed"} 60.0',
-        'legato_deadlines_total{outcome="met"} 9.0',
-        'legato_deadlines_total{outcome="missed"} 1.0',
-        'legato_engine_rows_total{kind="prompt"} 18.0',
-        'legato_engine_rows_total{kind="decode"} 6.0',
-        'legato_draft_tokens_total{outcome="right",place="0"} 1.0',
-        'legato_draft_tokens_total{outcome="wrong",place="1"} 1.0',
-        "legato_drafter_seconds_total 0.5",
-        'legato_speculation_seconds_total{kind="taken"} 3.0',
-        'legato_speculation_seconds_total{kind="predicted"} 2.5',
-        'legato_speculation_seconds_total{kind="undrafted"} 3.0',
-        'legato_speculation_seconds_total{kind="undrafted_expected"} 3.5',
-        "legato_fluidity_index_count 2.0",
-        "legato_engine_mfu 0.25",
-        "legato_engine_mbu 0.5",
-        "legato_step_prediction_error 0.07",
-    ):
+    for line in ADDED_BY_TWO_STEPS:
         assert line in lines, line
 
 

@@ -63,11 +63,9 @@ def summarize(
         deadlines: what each request was promised; without it there is no fluidity.
         fluid_enough: the fluidity-index from which a request counts as fluid.
     """
-    if window_ns <= 0:
-        raise ValueError(f"a window has a positive length, not {window_ns} ns")
+    window_s = _length_s(window_ns)
     done = [timeline for timeline in timelines if timeline.stamps_ns]
     requests = len(timelines) + failed
-    window_s = window_ns / NS_PER_SECOND
     input_tokens = sum(timeline.prompt_tokens for timeline in done)
     output_tokens = sum(timeline.output_tokens for timeline in done)
     scores = [fluidity(t.gaps_ns(), deadlines(t)) for t in done] if deadlines else []
@@ -88,6 +86,12 @@ def summarize(
         fluid_fraction=fluid,
         goodput_per_s=None if fluid is None else fluid * requests / window_s,
     )
+
+
+def _length_s(window_ns: int) -> float:
+    if window_ns <= 0:
+        raise ValueError(f"a window has a positive length, not {window_ns} ns")
+    return window_ns / NS_PER_SECOND
 
 
 def _latencies(done: Sequence[Timeline]) -> dict[str, Distribution | None]:
