@@ -38,8 +38,22 @@ def program() -> Program:
     return hollow_program()
 
 
+Run = Callable[[StepInput], StepOutput]
 Stretch = Callable[[float], float]
 """By how much longer a step takes that begins at a time in seconds."""
+
+
+def stretched(run: Run, clock: VirtualClock, stretch: Stretch) -> Run:
+    """`run` on a machine that others slow down."""
+
+    def run_longer(step: StepInput) -> StepOutput:
+        start_ns = clock.now_ns()
+        output = run(step)
+        took_ns = clock.now_ns() - start_ns
+        clock.advance(int(took_ns * (stretch(start_ns / 1e9) - 1)))
+        return output
+
+    return run_longer
 
 
 def serve(
@@ -50,16 +64,7 @@ def serve(
     settings = EngineConfig(num_kv_blocks=4000, prefix_cache=False, ttft_ms=TTFT_MS, **config)
     engine = simulate_engine(program, DEFAULT_PROFILE, settings, clock)
     if stretch is not None:
-        run = engine.backend.run
-
-        def run_longer(step: StepInput) -> StepOutput:
-            start_ns = clock.now_ns()
-            output = run(step)
-            took_ns = clock.now_ns() - start_ns
-            clock.advance(int(took_ns * (stretch(start_ns / 1e9) - 1)))
-            return output
-
-        engine.backend.run = run_longer
+        engine.backend.run = stretched(engine.backend.run, clock, stretch)
     arrived: dict[str, int] = {}
     first: dict[str, int] = {}
     refused = 0

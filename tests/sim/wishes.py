@@ -91,13 +91,18 @@ def random_request(
     if chance() < 0.15:
         compute = random_compute(random, request.params.max_tokens)
         request = replace(request, params=replace(request.params, n=1))
-    deadlines = Objectives(
-        ttft_ns=random.choice([None, 1, 50 * NS_PER_MS]),
-        tbt_ns=random.choice([None, 1, 2 * NS_PER_MS]),
-    )
+    deadlines = random_objectives(random)
     tenant = random.choice(TENANTS)
     return replace(
         request, constraint=language, objectives=deadlines, tenant=tenant, compute=compute
+    )
+
+
+def random_objectives(random: Random) -> Objectives:
+    """Deadlines of the engine's own, out of reach, or near."""
+    return Objectives(
+        ttft_ns=random.choice([None, 1, 50 * NS_PER_MS]),
+        tbt_ns=random.choice([None, 1, 2 * NS_PER_MS]),
     )
 
 
