@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The kernels' own checks, then every op and the receiver through the Python module, under AddressSanitizer and
-# UndefinedBehaviorSanitizer. Needs the environment of `make test`; takes about ten minutes on two cores.
+# The kernels' own checks, then every op, the receiver and the drafters through the Python module, under AddressSanitizer
+# and UndefinedBehaviorSanitizer. Needs the environment of `make test`; takes about ten minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
@@ -22,4 +22,5 @@ find src/legato -maxdepth 1 -mindepth 1 ! -name '_native*.so' -exec cp -r {} "$p
 libraries=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)"
 export ASAN_OPTIONS=detect_leaks=0 PYTHONDONTWRITEBYTECODE=1
-PYTHONPATH=$(dirname "$package"):$libraries exec "$python" -S -m pytest -p no:cacheprovider tests/op tests/bench/test_bench_receiver.py
+PYTHONPATH=$(dirname "$package"):$libraries exec "$python" -S -m pytest -p no:cacheprovider tests/op \
+  tests/bench/test_bench_receiver.py tests/native/test_native_drafters.py

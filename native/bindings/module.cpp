@@ -13,6 +13,7 @@ NB_MODULE(_native, m) {
   legato::bind_weights(m);
   legato::bind_machine(m);
   legato::bind_chunks(m);
+  legato::bind_drafters(m);
 #ifdef __linux__
   legato::bind_receiver(m);
 #endif

@@ -229,6 +229,43 @@ def plain_texts(data: bytes, ends: list[int], first: int, before: bytes, after: 
     """The texts of the pieces of `data`, the first of them number `first`, that are one HTTP chunk
     each with `before` and `after` around a text that needs no parsing. Stops at another piece."""
 
+class Draft:
+    """A `speculative.draft.Draft` whose tokens are arrays."""
+
+    def extend(self, tokens: I32) -> None: ...
+    def propose(self, count: int) -> list[int]: ...
+    def finish(self, output: I32) -> None: ...
+    @property
+    def confidences(self) -> list[int]: ...
+
+class Drafter:
+    """Makes drafts; native/drafts/draft.h says what a drafter is."""
+
+    def open(self, tenant: str) -> Draft: ...
+
+class LookupDrafter(Drafter):
+    """`speculative.lookup.LookupDrafter`."""
+
+    def __init__(self) -> None: ...
+
+class SuffixDrafter(Drafter):
+    """`speculative.suffix.SuffixDrafter`."""
+
+    def __init__(self, shared_tokens: int) -> None: ...
+
+class RecallDrafter(Drafter):
+    """`speculative.recall.RecallDrafter` with the followers of a table: the keys of their contexts,
+    their tokens and classes. `rates` are the first places of its `priors`."""
+
+    def __init__(
+        self,
+        keys: npt.NDArray[np.int64],
+        tokens: I32,
+        classes: npt.NDArray[np.uint8],
+        rates: Sequence[float],
+        shared_tokens: int,
+    ) -> None: ...
+
 class Receiver:
     """Reads sockets on a thread of its own; only on Linux. native/receiver.h says how."""
 
