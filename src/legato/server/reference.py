@@ -126,8 +126,10 @@ They are `{"error": {"message", "type", "param", "code"}}`, in OpenAI's words wh
 _ERRORS: dict[tuple[str, str], tuple[str, ...]] = {  # (status, type) → codes
     ("400", "invalid_request_error"): (
         *("unknown_parameter", "unsupported_parameter", "missing_required_parameter"),
-        *("invalid_type", "invalid_value", "integer_above_max_value", "decimal_below_min_value"),
-        *("empty_array", "string_above_max_length", "context_length_exceeded", "never_fits"),
+        *("invalid_type", "invalid_value", "integer_below_min_value", "integer_above_max_value"),
+        *("decimal_below_min_value", "decimal_above_max_value", "string_below_min_length"),
+        *("string_above_max_length", "empty_array", "array_above_max_length"),
+        *("context_length_exceeded", "never_fits", "host_not_allowed"),
     ),
     ("401", "invalid_request_error"): ("invalid_api_key",),
     ("404", "invalid_request_error"): ("model_not_found",),
@@ -137,7 +139,7 @@ _ERRORS: dict[tuple[str, str], tuple[str, ...]] = {  # (status, type) → codes
     ("429", "requests or tokens"): ("rate_limit_exceeded",),
     ("500", "server_error"): ("internal", "generation_failed"),
     ("503", "server_error"): (
-        *("overloaded", "engine_stopped", "shutting_down", "request_timeout"),
+        *("overloaded", "engine_stopped", "shutting_down", "request_timeout", "cancelled"),
     ),
 }
 _LIMITS = {
