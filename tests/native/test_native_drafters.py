@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,6 +124,16 @@ def test_a_long_text_is_continued_alike_after_every_token(name: str, alphabet: i
     assert guessed > 200
 
 
+@pytest.mark.parametrize(("name", "follower"), [("lookup", 104), ("suffix", 101), ("recall", 102)])
+def test_of_long_matches_the_same_one_is_copied(name: str, follower: int) -> None:
+    passage = list(range(40))
+    pair = both(name).open()
+    for number, length in enumerate((40, 32, 31, 30)):
+        pair.extend([90 + number, *passage[-length:], 101 + number])
+    pair.extend(passage)
+    assert pair.propose(1) == [follower]
+
+
 steps = st.one_of(
     st.tuples(st.just("open"), st.sampled_from(["ann", "bob"])),
     st.tuples(st.just("extend"), st.integers(0, 3), text),
@@ -135,7 +146,7 @@ steps = st.one_of(
 @given(st.sampled_from(SHARED), st.lists(steps, max_size=40))
 @example(7, [("finish", 0, [1, 2, 3]), ("open", "ann"), ("finish", 0, [1, 2]), ("propose", 1, 4)])
 def test_texts_that_share_a_memory_are_continued_alike(
-    name: str, shared: int, steps: list[tuple]
+    name: str, shared: int, steps: list[tuple[Any, ...]]
 ) -> None:
     pairs = both(name, shared, table(4))
     pairs.open("ann")
@@ -165,16 +176,17 @@ def test_generations_change_alike_while_drafts_read_them(name: str, shared: int)
 @by_memory
 def test_the_same_tenants_are_forgotten(name: str) -> None:
     pairs = both(name, 1000)
+    pairs.open("kept").finish([1, 2, 3, 4, 5])
     tenants = [f"tenant {number}" for number in range(MAX_TENANTS + 20)]
-    for number, tenant in enumerate(tenants):
+    for tenant in tenants:
+        pairs.open("kept")
         pairs.open(tenant).finish([1, 2, 3, 4, 5])
-        pairs.open(tenants[number // 2])
-    remembered = 0
-    for tenant in tenants[::-1]:
+    remembered = []
+    for tenant in ("kept", *reversed(tenants)):
         pair = pairs.open(tenant)
         pair.extend([1, 2, 3])
-        remembered += pair.propose(2) == [4, 5]
-    assert 0 < remembered <= MAX_TENANTS
+        remembered.append(pair.propose(2) == [4, 5])
+    assert remembered == [True] * MAX_TENANTS + [False] * 21
 
 
 def test_what_a_draft_reads_outlives_its_drafter() -> None:
