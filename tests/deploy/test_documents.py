@@ -1,4 +1,4 @@
-"""Links, files, commands and options that the documents name are there."""
+"""Links, files, tests, commands and options that the documents name are there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import typer
 from legato.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks/RESULTS.md"])
+PLACES = ("*.md", "docs/*.md", "benchmarks/*.md", "tests/*.md")
+DOCUMENTS = sorted(path for place in PLACES for path in ROOT.glob(place))
 FOLDERS = ("src", "native", "tests", "benchmarks", "scripts")
 SOURCES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")]
 OPTION = r"--[a-z][a-z0-9-]*"
@@ -57,6 +58,13 @@ def test_source_files_that_are_named_exist(document):
     for code in code_in(document):
         for name in re.findall(r"[\w./-]+\.(?:py|h|cpp)\b", code):
             assert any(str(path).endswith(f"/{name}") for path in SOURCES), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_are_named_exist(document):
+    for code in code_in(document):
+        for file, name in re.findall(r"([\w/]+\.py)::(\w+)", code):
+            assert f"def {name}(" in (ROOT / "tests" / file).read_text(), code
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
