@@ -19,6 +19,7 @@ from legato.clock import VirtualClock
 from legato.engine import EngineStats
 from legato.errors import LegatoError
 from legato.scheduler.stats import SpeculationFigures
+from legato.speculative.book import ReferenceBook
 from legato.speculative.speculator import BatchSpeculator
 from legato.speculative.suffix import SuffixDrafter
 from null.fake_backend import make_engine
@@ -124,7 +125,7 @@ def test_answers_that_differ_or_are_missing_are_errors():
 
 
 def test_what_drafts_nothing_is_measured_as_equal():
-    speculator = BatchSpeculator(SuffixDrafter())
+    speculator = BatchSpeculator(ReferenceBook(SuffixDrafter()))
     engines = {"off": make_engine()[0], "suffix": make_engine(speculator=speculator)[0]}
     prompts = [tuple(range(20)), tuple(range(5, 30)), tuple(range(9, 40))]
     (result,) = measure_speculation(engines, "chat", prompts, 2, max_tokens=16, rounds=2)

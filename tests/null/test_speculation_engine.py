@@ -14,6 +14,7 @@ import pytest
 from legato.core import FinishReason, Request
 from legato.errors import InvalidRequestError
 from legato.speculative.accept import PRIOR_RATES
+from legato.speculative.book import ReferenceBook
 from legato.speculative.speculator import BatchSpeculator
 from null.fake_backend import (
     BLOCK,
@@ -162,7 +163,9 @@ def test_nothing_but_the_number_of_steps_changes(kind, shape, depth, wrong):
     plain, backend = make_engine(**SHAPES[shape])
     expected = finish_all(plain, *requests)
     oracle = Oracle(texts_of(requests, expected), wrong)
-    engine, drafting = make_engine(**SHAPES[shape], speculator=BatchSpeculator(oracle, depth))
+    engine, drafting = make_engine(
+        **SHAPES[shape], speculator=BatchSpeculator(ReferenceBook(oracle), depth)
+    )
     assert bits(finish_all(engine, *requests)) == bits(expected)
     figures = engine.stats().speculation
     assert figures.accepted <= figures.drafted
@@ -178,7 +181,7 @@ def test_a_right_draft_of_k_gives_k_plus_one_tokens_a_step(depth):
     request = make_request("a", max_tokens=1 + 6 * (depth + 1))
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 0.0)
-    engine, backend = make_engine(speculator=BatchSpeculator(oracle, depth))
+    engine, backend = make_engine(speculator=BatchSpeculator(ReferenceBook(oracle), depth))
     assert bits(finish_all(engine, request)) == bits(expected)
     assert backend.runs == 1 + 6
 
@@ -187,7 +190,7 @@ def test_figures_count_places_of_drafts():
     request = make_request("a", max_tokens=9)
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 0.0)
-    engine, _ = make_engine(speculator=BatchSpeculator(oracle, 3))
+    engine, _ = make_engine(speculator=BatchSpeculator(ReferenceBook(oracle), 3))
     outputs = finish_all(engine, request)
     figures = engine.stats().speculation
     assert [event.drafted for event in outputs["a", 0]] == [0, 3, 3, 3, 3, 6, 6, 6, 6]
@@ -200,7 +203,7 @@ def test_figures_tell_the_gain_that_was_predicted_and_the_real_one():
     expected = finish_all(make_engine()[0], request)
     for wrong, gains in ((0.0, True), (1.0, False)):
         oracle = Oracle(texts_of([request], expected), wrong)
-        engine, backend = make_engine(speculator=BatchSpeculator(oracle, 3))
+        engine, backend = make_engine(speculator=BatchSpeculator(ReferenceBook(oracle), 3))
         backend.fault = lambda run, engine=engine: engine._clock.advance(1000)
         outputs = finish_all(engine, request)
         stats = engine.stats()
@@ -223,7 +226,7 @@ def test_wrong_drafts_are_given_up():
     request = make_request("a", max_tokens=200)
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 1.0)
-    engine, _ = make_engine(speculator=BatchSpeculator(oracle))
+    engine, _ = make_engine(speculator=BatchSpeculator(ReferenceBook(oracle)))
     finish_all(engine, request)
     assert engine.stats().speculation.drafts < 60
 
@@ -233,7 +236,7 @@ def test_a_request_chooses_its_own_depth():
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 0.0)
     for own, most in ((0, 0), (2, 2)):
-        engine, _ = make_engine(speculator=BatchSpeculator(oracle, 5))
+        engine, _ = make_engine(speculator=BatchSpeculator(ReferenceBook(oracle), 5))
         outputs = finish_all(engine, replace(request, draft_tokens=own))
         assert bits(outputs) == bits(expected)
         figures = engine.stats().speculation
@@ -253,14 +256,14 @@ def test_a_drafter_that_fails_costs_nothing_but_time(caplog):
 
     request = make_request("a")
     expected = finish_all(make_engine()[0], request)
-    engine, _ = make_engine(speculator=BatchSpeculator(Broken([], 0.0)))
+    engine, _ = make_engine(speculator=BatchSpeculator(ReferenceBook(Broken([], 0.0))))
     assert bits(finish_all(engine, request)) == bits(expected)
     assert "nothing is drafted" in caplog.text
 
 
 def test_a_cancelled_or_ended_sequence_is_forgotten():
     oracle = Oracle([], 0.0)
-    speculator = BatchSpeculator(oracle, 2)
+    speculator = BatchSpeculator(ReferenceBook(oracle), 2)
     engine, _ = make_engine(speculator=speculator)
     engine.add(make_request("a", max_tokens=50))
     engine.add(make_request("b", max_tokens=5, start=1))
@@ -268,7 +271,7 @@ def test_a_cancelled_or_ended_sequence_is_forgotten():
         engine.step()
     engine.cancel("a")
     finish_all(engine)
-    assert not speculator._states
+    assert not speculator._texts
     assert len(oracle.finished) == 2
 
 
@@ -276,7 +279,7 @@ def test_a_failed_step_ends_its_requests_and_the_next_one_drafts_again():
     request = make_request("a", max_tokens=30)
     expected = finish_all(make_engine()[0], request)
     oracle = Oracle(texts_of([request], expected), 0.0)
-    engine, backend = make_engine(speculator=BatchSpeculator(oracle, 4))
+    engine, backend = make_engine(speculator=BatchSpeculator(ReferenceBook(oracle), 4))
     backend.fault = fail_at(3)
     failed = finish_all(engine, request)
     assert failed["a", 0][-1].finish_reason is FinishReason.ERROR
@@ -288,6 +291,6 @@ def test_a_draft_takes_blocks_but_preempts_nobody():
     plain, _ = make_engine(num_kv_blocks=7)
     expected = finish_all(plain, *requests)
     oracle = Oracle(texts_of(requests, expected), 0.0)
-    engine, _ = make_engine(num_kv_blocks=7, speculator=BatchSpeculator(oracle, 16))
+    engine, _ = make_engine(num_kv_blocks=7, speculator=BatchSpeculator(ReferenceBook(oracle), 16))
     assert bits(finish_all(engine, *requests)) == bits(expected)
     assert engine.stats().preemptions == plain.stats().preemptions

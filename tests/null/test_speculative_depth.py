@@ -19,7 +19,8 @@ MANY = 1000
 
 def depths(rates, limits, step_ns, limit_ns=FOREVER, max_rows=MANY):
     gains = [[rate**k for k in range(1, n + 1)] for rate, n in zip(rates, limits, strict=True)]
-    return choose_depths(gains, step_ns, limit_ns, max_rows)
+    times = list(map(step_ns, range(min(sum(limits), max_rows) + 1)))
+    return choose_depths(gains, len(rates), times, margin(len(rates)), limit_ns)
 
 
 def flat(rows: int) -> float:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from legato.scheduler.budget import UNLIMITED, StepBudget
 from legato.scheduler.sequence import make_samples
 from legato.speculative.automaton import ROOT, SuffixAutomaton
+from legato.speculative.book import ReferenceBook
 from legato.speculative.copying import copied, match_class
 from legato.speculative.draft import Drafter
 from legato.speculative.lookup import LookupDrafter
@@ -228,7 +229,7 @@ def drafted(count: int, *, beside_prompt: bool = False) -> int:
     budget.plan.add = lambda *_: None
     if beside_prompt:
         budget.take(16, 0, 0)
-    found = BatchSpeculator(Certain()).propose(dict.fromkeys(sequences, 16), budget)
+    found = BatchSpeculator(ReferenceBook(Certain())).propose(dict.fromkeys(sequences, 16), budget)
     return sum(map(len, found.values()))
 
 

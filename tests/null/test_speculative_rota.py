@@ -6,7 +6,16 @@ import pytest
 
 from legato.scheduler.budget import UNLIMITED, StepBudget
 from legato.speculative.accept import PRIOR_RATES
-from legato.speculative.depth import MARGIN, choose_depths, least_gain, longest_ns
+from legato.speculative.book import ReferenceBook
+from legato.speculative.depth import (
+    MARGIN,
+    MAX_DEPTH,
+    choose_depths,
+    least_gain,
+    longest_ns,
+    margin,
+    row_times,
+)
 from legato.speculative.rota import (
     FEW,
     HOPELESS_WAIT,
@@ -14,8 +23,8 @@ from legato.speculative.rota import (
     LONGEST_WAIT,
     MOST_HOPED,
     Rota,
-    RowPrices,
 )
+from legato.speculative.row_prices import PriceList
 from legato.speculative.speculator import BatchSpeculator
 from null.fake_backend import finish_all, make_engine, make_request
 
@@ -81,7 +90,7 @@ def test_who_is_promising_is_asked_in_every_step_alone():
 
 def test_a_full_batch_without_luck_is_hardly_ever_asked():
     drafter = CountingDrafter()
-    engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(drafter))
+    engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(ReferenceBook(drafter)))
     finish_all(engine, *(make_request(str(i), start=i, max_tokens=LONG) for i in range(32)))
     assert drafter.asked <= 32 * (LONG // LONGEST_WAIT + 2)
 
@@ -105,11 +114,10 @@ def test_drafts_lengthen_steps_less_the_more_sequences_wait():
 
 
 def test_the_least_gain_is_what_the_cheapest_rows_must_bring():
-    assert least_gain(1, lambda rows: 1 + 0.1 * rows, 8) == pytest.approx(
-        (MARGIN * 1.8 - 1) / 8, abs=1e-9
-    )
-    assert least_gain(4, lambda rows: 1.0 + rows, 100) > 1
-    assert least_gain(4, lambda rows: 1.0, 0) == float("inf")
+    tenths = [1 + 0.1 * rows for rows in range(9)]
+    assert least_gain(1, tenths) == pytest.approx((MARGIN * 1.8 - 1) / 8, abs=1e-9)
+    assert least_gain(4, [1.0 + rows for rows in range(100)]) > 1
+    assert least_gain(4, [1.0]) == float("inf")
 
 
 @pytest.mark.parametrize("decodes", [1, 3, 8, 32])
@@ -119,41 +127,59 @@ def test_below_the_least_gain_no_depth_pays(decodes, slope, jump):
     def step_ns(rows: int) -> float:
         return 1 + slope * rows + jump * (decodes + rows > 8)
 
-    least = least_gain(decodes, step_ns, 256)
-    below = [[0.99 * min(least, 1.0)] * 8] * decodes  # numbers between those probed cost less
-    limit_ns = longest_ns(decodes, step_ns(0))
-    assert sum(choose_depths(below, step_ns, limit_ns, 256)) == 0
+    times = row_times(decodes, step_ns, 256)
+    below = [[0.999 * min(least_gain(decodes, times), 1.0)] * 8] * decodes
+    assert sum(choose_depths(below, decodes, times, margin(decodes))) == 0
+
+
+class SlopedPlan:
+    """Every drafted row costs `slope` of a step without."""
+
+    spread = 1.0
+
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+        self.asked = 0
+
+    def ns(self) -> float:
+        return 1e6
+
+    def ns_widened(self, rows: int, past: int) -> float:
+        self.asked += 1
+        return 1e6 * (1 + self.slope * rows)
+
+
+def budget_of(plan: SlopedPlan) -> StepBudget:
+    return StepBudget(64, lambda: plan, UNLIMITED)
 
 
 def test_equal_steps_are_priced_once():
-    calls = 0
-
-    def step_ns(rows: int) -> float:
-        nonlocal calls
-        calls += 1
-        return 1 + 0.1 * rows
-
-    prices, budget = RowPrices(), StepBudget(64, lambda: None, UNLIMITED)
-    first = prices.of(2, 100, budget, step_ns)
-    before = calls
-    assert prices.of(2, 120, budget, step_ns).least_gain == first.least_gain
-    assert calls == before
-    prices.of(2, 2000, budget, step_ns)
-    assert calls > before
+    prices, plan = PriceList(), SlopedPlan(0.1)
+    first = prices.of(2, 100, budget_of(plan))
+    before = plan.asked
+    assert prices.of(2, 120, budget_of(plan)) is first
+    assert plan.asked == before
+    prices.of(2, 2000, budget_of(plan))
+    assert plan.asked > before
 
 
 def test_prices_follow_a_machine_that_changes():
-    prices, budget = RowPrices(), StepBudget(64, lambda: None, UNLIMITED)
-    cheap = prices.of(2, 100, budget, lambda rows: 1 + 0.1 * rows).least_gain
-    dear = [prices.of(2, 100, budget, lambda rows: 1 + 0.3 * rows).least_gain for _ in range(200)]
+    prices = PriceList()
+    cheap = prices.of(2, 100, budget_of(SlopedPlan(0.1))).least_gain
+    dear = [prices.of(2, 100, budget_of(SlopedPlan(0.3))).least_gain for _ in range(200)]
     assert dear[0] == cheap
     assert dear[-1] > cheap
 
 
+def test_prices_end_where_drafts_would_lengthen_the_step_too_much():
+    assert len(PriceList().of(2, 100, budget_of(SlopedPlan(0.1))).times) == 1 + 5
+    assert len(PriceList().of(1, 100, budget_of(SlopedPlan(0.1))).times) == 1 + MAX_DEPTH
+
+
 def test_good_guesses_that_cannot_pay_beside_so_many_are_asked_seldom_too(monkeypatch):
-    monkeypatch.setattr("legato.speculative.speculator.choose_depths", lambda gains, *_: [0] * 32)
-    monkeypatch.setattr("legato.speculative.rota.least_gain", lambda *_: 0.01)
+    monkeypatch.setattr("legato.speculative.book.choose_depths", lambda gains, *_: [0] * 32)
+    monkeypatch.setattr("legato.speculative.row_prices.least_gain", lambda *_: 0.01)
     drafter = CountingDrafter(tuple(range(16)))
-    engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(drafter))
+    engine, _ = make_engine(max_sequences=32, speculator=BatchSpeculator(ReferenceBook(drafter)))
     finish_all(engine, *(make_request(str(i), start=i, max_tokens=LONG) for i in range(32)))
     assert 0 < drafter.asked <= 32 * (LONG // LONGEST_WAIT + 2)

@@ -23,6 +23,7 @@ from legato.cost.estimate import StepCost
 from legato.cost.machine import DEFAULT_PROFILE
 from legato.engine import Engine
 from legato.program.program import Program
+from legato.speculative.book import ReferenceBook
 from legato.speculative.speculator import BatchSpeculator
 from legato.speculative.suffix import SuffixDraft, SuffixDrafter
 from sim.hollow import hollow_program
@@ -91,7 +92,7 @@ def serve(
     config = EngineConfig(num_kv_blocks=4000)
     backend = KnownBackend(program.vocab_size, StepCost(program, DEFAULT_PROFILE).predict_ns, clock)
     backend.texts = texts
-    speculator = BatchSpeculator(SuffixDrafter()) if drafts else None
+    speculator = BatchSpeculator(ReferenceBook(SuffixDrafter())) if drafts else None
     engine = Engine(program, backend, config, clock, frozenset(), speculator=speculator)
     run(engine, clock, [0] * REQUESTS, texts)
     start_ns = clock.now_ns()
@@ -166,7 +167,7 @@ def test_a_full_batch_in_which_no_draft_can_pay_is_not_told_of_texts(program):
         EngineConfig(num_kv_blocks=4000, max_batch_tokens=4000),
         clock,
         frozenset(),
-        speculator=BatchSpeculator(Counting()),
+        speculator=BatchSpeculator(ReferenceBook(Counting())),
     )
     run(engine, clock, [0] * REQUESTS)
     assert not Counting.opened

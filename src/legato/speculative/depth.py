@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heapreplace
-from math import sqrt
+from math import inf, sqrt
+
+MAX_DEPTH = 16
+"""Most tokens that are drafted for one sequence where the depth is chosen by prediction."""
+
+MOST_ROWS = 256
+"""Most tokens that are drafted for all sequences together."""
 
 MIN_GAIN = 0.02
 """A drafted token that adds less than this is not worth its bookkeeping."""
@@ -17,9 +23,6 @@ MARGIN_BESIDE = 1.06
 
 STRETCH = 0.5
 """By this part of its time drafts may lengthen a step of two sequences."""
-
-_PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 24, 31, 32, 48, 64, 96, 128, 192, 256)
-"""Numbers of drafted rows at which it is asked what a row costs."""
 
 
 def margin(decodes: int) -> float:
@@ -36,66 +39,75 @@ def longest_ns(decodes: int, decode_ns: float) -> float:
     (`benchmarks/simulated_speculation.py`). A sequence alone waits for nobody's draft but its own.
     """
     if decodes == 1:
-        return float("inf")
+        return inf
     return (1 + STRETCH * sqrt(2 / decodes)) * decode_ns
 
 
-def least_gain(decodes: int, step_ns: Callable[[int], float], max_rows: int) -> float:
-    """What a drafted row must add to the tokens of a step for any number of them to pay.
-
-    Where rows share their cost, many may pay and one not: the cheapest number counts, of those
-    with which the step is not too long. It is above 1 where no draft pays, however good; infinite
-    without a row to spare.
+def row_times(decodes: int, step_ns: Callable[[int], float], max_rows: int) -> list[float]:
+    """What a step of `decodes` sequences takes with 0, 1, 2 … drafted rows, in nanoseconds; as far
+    as it may be lengthened.
 
     Args:
-        decodes: sequences that decode in the step.
         step_ns: predicted time of the step with that many drafted rows added.
-        max_rows: most drafted rows in all.
+        max_rows: most drafted rows that there is room for.
     """
-    alone_ns, least = step_ns(0), margin(decodes)
-    limit_ns = longest_ns(decodes, alone_ns)
-    found = float("inf")
-    for rows in _PROBES:
-        if rows > max_rows or (time_ns := step_ns(rows)) > limit_ns:
+    times = [step_ns(0)]
+    limit_ns = longest_ns(decodes, times[0])
+    for rows in range(1, min(max_rows, decodes * MAX_DEPTH, MOST_ROWS) + 1):
+        time_ns = step_ns(rows)
+        if time_ns > limit_ns:
             break
+        times.append(time_ns)
+    return times
+
+
+def least_gain(decodes: int, times: Sequence[float]) -> float:
+    """What a drafted row must add to the tokens of a step for any number of them to pay.
+
+    Where rows share their cost, many may pay and one not: the cheapest number counts. It is above 1
+    where no draft pays, however good; infinite without a row to spare. `times`: see `row_times`.
+    """
+    least, alone_ns = margin(decodes), times[0]
+    found = inf
+    for rows, time_ns in enumerate(times[1:], 1):
         found = min(found, (least * time_ns / alone_ns - 1) * decodes / rows)
     return found
 
 
 def choose_depths(
     gains: Sequence[Sequence[float]],
-    step_ns: Callable[[int], float],
-    limit_ns: float,
-    max_rows: int,
+    decodes: int,
+    times: Sequence[float],
+    least_margin: float = 1.0,
+    limit_ns: float = inf,
 ) -> list[int]:
-    """Drafted tokens for each sequence, so that expected tokens per predicted second are most.
+    """Drafted tokens for each text, so that expected tokens per predicted second are most.
 
     Drafted tokens join in order of gain; of all prefixes of that order the best is taken. That is
-    optimal where gains of a sequence never rise, and never worse than no drafts by the prediction.
+    optimal where gains of a text never rise, and never worse than no drafts by the prediction.
 
     Args:
-        gains: expected tokens that the 1st, 2nd … drafted token of each sequence adds.
-        step_ns: predicted time of the step with that many drafted rows added.
+        gains: expected tokens that the 1st, 2nd … drafted token of each text adds.
+        decodes: sequences that decode in the step, those without a draft included.
+        times: see `row_times`; no more rows are drafted than it tells of.
+        least_margin: by how much the tokens a second must grow.
         limit_ns: the time that deadlines leave for the step; a longer one is not chosen.
-        max_rows: most drafted rows in all.
     """
     depths = [0] * len(gains)
     heap = [(-own[0], i) for i, own in enumerate(gains) if own]
     heapify(heap)
-    tokens, rows = float(len(gains)), 0
-    best_depths = list(depths)
-    best = margin(len(gains)) * tokens / step_ns(0) if heap else 0.0
-    while heap and rows < max_rows and -heap[0][0] >= MIN_GAIN:
+    tokens, best_depths = float(decodes), list(depths)
+    best = least_margin * tokens / times[0]
+    for time_ns in times[1:]:
+        if not heap or time_ns > limit_ns or -heap[0][0] < MIN_GAIN:
+            break
         gain, i = -heap[0][0], heap[0][1]
         depths[i] += 1
-        rows += 1
         tokens += gain
         if depths[i] < len(gains[i]):
             heapreplace(heap, (-gains[i][depths[i]], i))
         else:
             heappop(heap)
-        if (time := step_ns(rows)) > limit_ns:
-            break
-        if tokens / time > best:
-            best, best_depths = tokens / time, list(depths)
+        if tokens / time_ns > best:
+            best, best_depths = tokens / time_ns, list(depths)
     return best_depths

@@ -26,6 +26,12 @@ _REMEMBERED = _COPIED + NUM_CLASSES
 """Where the classes of memory begin."""
 
 
+def prior_rates(table: NGramTable) -> Rates:
+    """How often guesses are right to begin with: copies, followers in `table`, and in memory."""
+    followers = (*table.rates, *ngram_memory.PRIOR_RATES)
+    return (*PRIOR_RATES, *((rate,) * PLACES for rate in followers))
+
+
 class RecallDrafter:
     """Copies what the text repeats, else takes the likeliest follower of its last tokens.
 
@@ -40,8 +46,7 @@ class RecallDrafter:
         self._table = table
         self._shared_tokens = shared_tokens
         self._memories = PerTenant(lambda: NGramMemory(shared_tokens))
-        followers = (*table.rates, *ngram_memory.PRIOR_RATES)
-        self._priors = (*PRIOR_RATES, *((rate,) * PLACES for rate in followers))
+        self._priors = prior_rates(table)
 
     @property
     def priors(self) -> Rates:

@@ -8,12 +8,7 @@ Where no draft could pay, however good, nobody is asked, nor told of texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from legato.scheduler.budget import StepBudget
 from legato.scheduler.sequence import Sequence
-from legato.speculative.depth import least_gain
 
 FEW = 2
 """With up to this many sequences all are asked in every step, as long as something is drafted."""
@@ -33,12 +28,6 @@ is less than what looking for it takes."""
 
 HOPELESS_WAIT = 64
 """Steps after which it is seen again whether a draft could pay."""
-
-_DEPTH_STEP = 256
-"""Cached tokens by which two steps must differ for their rows to be priced anew."""
-
-_REMEMBERED = 64
-"""Questions after which all prices are asked anew: predictions follow the machine."""
 
 
 class Rota:
@@ -71,45 +60,3 @@ class Rota:
         """It was asked, and these drafted."""
         self.promising = drafted
         self._vain = 0 if drafted else min(self._vain + 1, PATIENCE * LONGEST_REST)
-
-
-@dataclass(slots=True)
-class RowTimes:
-    """What a step takes with drafted rows added, each number asked once.
-
-    Attributes:
-        least_gain: see `depth.least_gain`.
-    """
-
-    step_ns: Callable[[int], float]
-    least_gain: float = field(init=False)
-    _known: dict[int, float] = field(init=False, default_factory=dict)
-
-    def __call__(self, rows: int) -> float:
-        """Predicted nanoseconds with `rows` rows more."""
-        known = self._known.get(rows)
-        if known is None:
-            known = self._known[rows] = self.step_ns(rows)
-        return known
-
-
-class RowPrices:
-    """`RowTimes` of steps, remembered: equal steps come many times."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int], RowTimes] = {}
-        self._asked = 0
-
-    def of(
-        self, decodes: int, past: int, budget: StepBudget, step_ns: Callable[[int], float]
-    ) -> RowTimes:
-        """For `decodes` sequences with about `past` cached tokens; `step_ns` as in `depth`."""
-        self._asked += 1
-        if self._asked % _REMEMBERED == 0:
-            self._known.clear()
-        key = (decodes, budget.rows, past // _DEPTH_STEP)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = RowTimes(step_ns)
-            known.least_gain = least_gain(decodes, known, budget.rows)
-        return known
