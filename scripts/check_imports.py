@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "plan": {*BASE, "models", "program"},
     "speculative": {
+        "_native",
         *BASE,
         "backends",
         "cost",

@@ -41,6 +41,7 @@ void bind_weights(nb::module_& m);
 void bind_machine(nb::module_& m);
 void bind_chunks(nb::module_& m);
 void bind_drafters(nb::module_& m);
+void bind_draft_book(nb::module_& m);
 #ifdef __linux__
 void bind_receiver(nb::module_& m);
 #endif

@@ -14,6 +14,7 @@ NB_MODULE(_native, m) {
   legato::bind_machine(m);
   legato::bind_chunks(m);
   legato::bind_drafters(m);
+  legato::bind_draft_book(m);
 #ifdef __linux__
   legato::bind_receiver(m);
 #endif

@@ -52,6 +52,7 @@ class Correction:
     def __init__(self) -> None:
         self._log_ratio = 0.0
         self._recent: deque[tuple[float, int]] = deque(maxlen=MOST_RECENT)
+        self._surprise = 0.0  # of the last step
         self.steps = 0
         self.factor = 1.0
         """Multiply a prediction with this; 1 before any step, within [1/4, 4]."""
@@ -67,7 +68,9 @@ class Correction:
         self.steps += 1
         self._recent.append((ratio, measured_ns))
         rate = max(RATE, 1 / self.steps)  # a plain mean of the first steps, then a moving one
-        change = self._change() if abs(surprise) == SURPRISE else 0.0
+        again = abs(surprise) == SURPRISE and surprise == self._surprise  # a stall comes alone
+        change = self._change() if again else 0.0
+        self._surprise = surprise
         moved = change or rate * surprise
         self._log_ratio = max(-LARGEST, min(LARGEST, self._log_ratio + moved))
         self.factor = math.exp(self._log_ratio)

@@ -1,0 +1,36 @@
+"""The book whose drafters are native code: a step touches few things of Python for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from legato import _native
+from legato.speculative.accept import DECAY, PRIOR_RATES, PRIOR_TRIALS, Rates
+from legato.speculative.depth import MIN_GAIN
+from legato.speculative.make import Followers
+from legato.speculative.recall import prior_rates
+from legato.speculative.settings import SpeculationSettings
+
+
+def native_book(settings: SpeculationSettings, followers: Followers) -> _native.Book:
+    """What `make.reference_book` gives, in native code."""
+    drafter, priors = _drafter(settings, followers)
+    return _native.Book(drafter, priors, DECAY, PRIOR_TRIALS, MIN_GAIN)
+
+
+def _drafter(settings: SpeculationSettings, followers: Followers) -> tuple[_native.Drafter, Rates]:
+    if settings.drafter == "lookup":
+        return _native.LookupDrafter(), PRIOR_RATES
+    if settings.drafter == "suffix":
+        return _native.SuffixDrafter(settings.shared), PRIOR_RATES
+    table = followers()
+    known = table.followers.values()
+    priors = prior_rates(table)
+    recall = _native.RecallDrafter(
+        np.fromiter(table.followers, np.int64, len(table.followers)),
+        np.array([follower.token for follower in known], np.int32),
+        np.array([follower.confidence for follower in known], np.uint8),
+        [places[0] for places in priors],
+        settings.shared,
+    )
+    return recall, priors
