@@ -26,10 +26,10 @@ from legato.program.build import build_program
 from legato.program.program import Program
 from legato.scheduler.drafts import Speculator
 from legato.self_draft import open_self_draft
-from legato.speculative.make import make_speculator
+from legato.speculative.make import MakeBook, make_speculator, reference_book
 from legato.speculative.ngram_files import followers_path, load_followers
 from legato.speculative.ngrams import NGramTable
-from legato.speculative.settings import SpeculationSettings, parse_speculation
+from legato.speculative.settings import parse_speculation
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -75,27 +75,21 @@ def build_engine(
     Raises as `assemble` does.
     """
     check_sizes(config)
-    settings = parse_speculation(config.speculate)
+    parse_speculation(config.speculate)  # refused before anything is loaded
     tokenizer = tokenizer or load_tokenizer(model.tokenizer)
     program = build_model_program(model, config)
     with ExitStack() as opened:
         other = beside.backend if beside else None
         backend = create_backend(program, model.weights, config, beside=other)
         opened.callback(backend.close)
-        draft = _open_draft(settings, Target(model, program, backend, tokenizer), config)
+        target = Target(model, program, backend, tokenizer)
+        draft = _open_draft(target, config)
         if draft is not None:
             opened.callback(draft.backend.close)
         draft_bytes = 0 if draft is None else draft.block_bytes
         free_bytes, trained = free_memory_bytes(), model.arch.max_context
         sized = resolve_sizes(config, program.kv, trained, free_bytes, draft_bytes)
         profile = machine_profile(program, backend.name, config)
-        if draft is None:
-            speculator: Speculator | None = make_speculator(
-                settings, clock, lambda: known_followers(model)
-            )
-        else:
-            own = machine_profile(draft.program, backend.name, config, otherwise=profile)
-            speculator = draft.speculator(settings.k, sized, own, clock)
         engine = Engine(
             program,
             backend,
@@ -103,21 +97,44 @@ def build_engine(
             clock,
             frozenset(tokenizer.eos_ids),
             profile=profile,
-            speculator=speculator,
+            speculator=_speculator(target, draft, sized, profile, clock),
         )
         opened.pop_all()
         return engine
 
 
-def _open_draft(
-    settings: SpeculationSettings, target: Target, config: EngineConfig
-) -> Draft | None:
+def _open_draft(target: Target, config: EngineConfig) -> Draft | None:
+    settings = parse_speculation(config.speculate)
     if settings.drafter == "draft":
         return open_draft_model(settings.model, target, config)
     if settings.drafter == "self":
         found = _shortcut(target, config)
         return open_self_draft(found.shortcut, found.agreement, target, config)
     return None
+
+
+def _speculator(
+    target: Target,
+    draft: Draft | None,
+    config: EngineConfig,
+    profile: MachineProfile,
+    clock: Clock,
+) -> Speculator | None:
+    settings = parse_speculation(config.speculate)
+    if draft is None:
+        return make_speculator(
+            settings, clock, lambda: known_followers(target.model), _make_book(config)
+        )
+    own = machine_profile(draft.program, target.backend.name, config, otherwise=profile)
+    return draft.speculator(settings.k, config, own, clock)
+
+
+def _make_book(config: EngineConfig) -> MakeBook:
+    if config.backend == "reference":
+        return reference_book
+    from legato.speculative.native_book import native_book
+
+    return native_book
 
 
 def _shortcut(target: Target, config: EngineConfig) -> FoundShortcut:
