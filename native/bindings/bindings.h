@@ -8,6 +8,8 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <span>
+
 #include "../program.h"
 
 namespace nb = nanobind;
@@ -17,6 +19,7 @@ namespace legato {
 
 template <class T>
 using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+using TokenIds = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // A new array [rows, columns], or [rows] where `columns` is negative.
@@ -28,6 +31,10 @@ nb::ndarray<nb::numpy, T> new_array(int64_t rows, int64_t columns = -1) {
   const size_t shape[] = {static_cast<size_t>(rows), static_cast<size_t>(columns)};
   return nb::ndarray<nb::numpy, T>(data, columns < 0 ? 1 : 2, shape, owner);
 }
+
+// The token ids of a text, the first `known` of which were seen before. Throws ValueError where one
+// of the others is negative.
+std::span<const int32_t> token_ids(const TokenIds& tokens, size_t known = 0);
 
 // Throws ValueError where `data` is not a weight of that shape and format. It is not copied.
 WeightSpec weight_spec(Format format, int64_t rows, int64_t columns, const Bytes& data);

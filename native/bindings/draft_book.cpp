@@ -11,10 +11,6 @@
 namespace legato {
 namespace {
 
-using Tokens = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-std::span<const int32_t> span_of(const Tokens& tokens) { return {tokens.data(), tokens.size()}; }
-
 // What (text, tokens, count) tuples ask for; the tuples keep the tokens alive.
 std::vector<Asked> read_asked(const nb::list& tuples) {
   std::vector<Asked> asked;
@@ -23,9 +19,9 @@ std::vector<Asked> read_asked(const nb::list& tuples) {
     const auto one = nb::cast<nb::tuple>(item);
     if (one.size() != 3) throw nb::value_error("asked: (text, tokens, count) of each text");
     auto& text = nb::cast<DraftedText&>(one[0]);
-    const auto tokens = nb::cast<Tokens>(one[1]);
+    const auto tokens = nb::cast<TokenIds>(one[1]);
     if (tokens.size() < text.known()) throw nb::value_error("the tokens of a text only grow");
-    asked.push_back({&text, span_of(tokens), nb::cast<size_t>(one[2])});
+    asked.push_back({&text, token_ids(tokens, text.known()), nb::cast<size_t>(one[2])});
   }
   return asked;
 }
@@ -89,7 +85,7 @@ void bind_draft_book(nb::module_& m) {
       .def("verified", &Book::verified, "text"_a, "drafted"_a, "accepted"_a)
       .def(
           "finish",
-          [](Book&, DraftedText& text, const Tokens& output) { text.finish(span_of(output)); },
+          [](Book&, DraftedText& text, const TokenIds& output) { text.finish(token_ids(output)); },
           "text"_a, "output"_a);
 }
 

@@ -13,21 +13,12 @@ namespace {
 
 template <class T>
 using Values = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using TokenIds = Values<int32_t>;
 
 constexpr int64_t kMostGuesses = 1 << 16;
 
 template <class T>
 std::span<const T> span_of(const Values<T>& values) {
   return {values.data(), values.size()};
-}
-
-std::span<const int32_t> token_ids(const TokenIds& tokens) {
-  const std::span<const int32_t> ids = span_of(tokens);
-  if (std::ranges::any_of(ids, [](int32_t id) { return id < 0; })) {
-    throw nb::value_error("tokens: token ids are not negative");
-  }
-  return ids;
 }
 
 size_t shared(int64_t tokens) {
@@ -63,6 +54,14 @@ void init_recall(RecallDrafter* self, const Values<int64_t>& keys, const TokenId
 }
 
 }  // namespace
+
+std::span<const int32_t> token_ids(const TokenIds& tokens, size_t known) {
+  const std::span<const int32_t> ids(tokens.data(), tokens.size());
+  if (std::ranges::any_of(ids.subspan(known), [](int32_t id) { return id < 0; })) {
+    throw nb::value_error("tokens: token ids are not negative");
+  }
+  return ids;
+}
 
 void bind_drafters(nb::module_& m) {
   nb::class_<OpenDraft>(m, "Draft")

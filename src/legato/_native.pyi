@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -265,6 +266,43 @@ class RecallDrafter(Drafter):
         rates: Sequence[float],
         shared_tokens: int,
     ) -> None: ...
+
+class DraftedText:
+    """A text of a `Book`."""
+
+class Book:
+    """`speculative.book.ReferenceBook` over native drafters; the last arguments of `__init__` are
+    the constants of `speculative.accept` and `speculative.depth`."""
+
+    def __init__(
+        self,
+        drafter: Drafter,
+        priors: Sequence[Sequence[float]],
+        decay: float,
+        prior_trials: float,
+        min_gain: float,
+    ) -> None: ...
+    def open(self, tenant: str) -> DraftedText: ...
+    def propose(
+        self, asked: Sequence[tuple[DraftedText, I32, int]], prices: _RowPrices, limit_ns: float
+    ) -> tuple[list[list[int]], float]: ...
+    def propose_all(
+        self, asked: Sequence[tuple[DraftedText, I32, int]], max_rows: int
+    ) -> tuple[list[list[int]], float]: ...
+    def verified(self, text: DraftedText, drafted: int, accepted: int) -> None: ...
+    def finish(self, text: DraftedText, output: I32) -> None: ...
+
+class _RowPrices(Protocol):
+    """What `Book.propose` reads of a `speculative.row_prices.RowPrices`."""
+
+    @property
+    def decodes(self) -> int: ...
+    @property
+    def times(self) -> Sequence[float]: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def least_gain(self) -> float: ...
 
 class Receiver:
     """Reads sockets on a thread of its own; only on Linux. native/receiver.h says how."""

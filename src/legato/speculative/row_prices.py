@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from legato.scheduler import policy
 from legato.scheduler.budget import StepBudget
 from legato.speculative.depth import least_gain, margin, row_times
 
@@ -23,12 +24,23 @@ class RowPrices:
         times: see `depth.row_times`.
         margin: see `depth.margin`.
         least_gain: see `depth.least_gain`.
+        spread: nearly all steps end within so many times their prediction.
     """
 
     decodes: int
     times: list[float]
     margin: float
     least_gain: float
+    spread: float = 1.0
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows that are drafted in all."""
+        return len(self.times) - 1
+
+    def limit_ns(self, slack_ns: float) -> float:
+        """How long the step may take where the first stream is due in `slack_ns`."""
+        return policy.step_limit_ns(slack_ns / self.spread, self.times[0])
 
 
 class PriceList:
@@ -46,7 +58,7 @@ class PriceList:
         key = (decodes, budget.rows, past // _DEPTH_STEP)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _priced(decodes, budget.rows, step_times(budget, past))
+            known = self._known[key] = _priced(decodes, past, budget)
         return known
 
 
@@ -57,6 +69,7 @@ def step_times(budget: StepBudget, past: int) -> Callable[[int], float]:
     return lambda rows: max(1.0, plan.ns_widened(rows, past) if rows else plan.ns())
 
 
-def _priced(decodes: int, max_rows: int, step_ns: Callable[[int], float]) -> RowPrices:
-    times = row_times(decodes, step_ns, max_rows)
-    return RowPrices(decodes, times, margin(decodes), least_gain(decodes, times))
+def _priced(decodes: int, past: int, budget: StepBudget) -> RowPrices:
+    times = row_times(decodes, step_times(budget, past), budget.rows)
+    gain = least_gain(decodes, times)
+    return RowPrices(decodes, times, margin(decodes), gain, budget.plan.spread)

@@ -60,7 +60,7 @@ class BatchSpeculator(Generic[T]):
         """See `scheduler.drafts.Speculator`."""
         start_ns = self._now_ns()
         try:
-            past = sum(s.num_computed for s in limits) // max(1, len(limits))
+            past = sum([s.num_computed for s in limits]) // max(1, len(limits))
             if self._depth:
                 return self._propose_all(limits, past, budget)
             if budget.has_prompts:
@@ -100,8 +100,9 @@ class BatchSpeculator(Generic[T]):
         who = self._whose_turn(limits, prices.least_gain)
         chosen: Drafts = {}
         if who:
-            asked = self._asked(who, limits, MAX_DEPTH)
-            drafts, expected = self._book.propose(asked, prices, budget.limit_ns)
+            asked = self._asked(who, limits, min(MAX_DEPTH, prices.most_rows))
+            limit_ns = prices.limit_ns(budget.slack_ns)
+            drafts, expected = self._book.propose(asked, prices, limit_ns)
             chosen = {s: draft for s, draft in zip(who, drafts, strict=True) if draft}
         self._rota.note(set(chosen))
         if chosen:
