@@ -26,7 +26,7 @@ void prefetch(const PackedWeight& weight, int64_t panel) {
   const int64_t size = packed_bytes(weight.format, weight.rows, weight.columns);
   const int64_t start = size / weight.panels() * panel;
   const int64_t end = std::min(size, start + kPrefetchBytes);
-  for (int64_t at = start; at < end; at += 64) __builtin_prefetch(weight.data + at);
+  for (int64_t at = start; at < end; at += 64) __builtin_prefetch(weight.data + at, 0, 2);
 }
 
 // Which forms of its input a group of projections reads.

@@ -295,11 +295,12 @@ struct Avx512 : Avx512Quantise {
   }
 
   // Inlined by force: GCC takes a function that only prefetches for one without effect.
-  template <int Bytes>
+  template <int Bytes, Ahead A>
   static __attribute__((always_inline)) void prefetch(const uint8_t* weights) {
+    constexpr _mm_hint hint = A == Ahead::Near ? _MM_HINT_T0 : _MM_HINT_T1;
 #pragma GCC unroll 16
     for (int i = 0; i < Bytes; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(weights) + kPrefetchBytes + i, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(weights) + bytes_ahead(A) + i, hint);
     }
   }
 };

@@ -147,7 +147,7 @@ struct Portable : PlainQuantise {
     return floats([=](int r) { return float_at(Kind, weights, r); });
   }
 
-  template <int Bytes>
+  template <int, Ahead>
   static void prefetch(const uint8_t*) {}
 };
 

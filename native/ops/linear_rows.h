@@ -13,8 +13,11 @@
 namespace legato {
 namespace {  // compiled once per instruction set: internal linkage keeps the copies apart
 
-// How far ahead of its use a weight is asked for when it comes from memory.
-constexpr int64_t kPrefetchBytes = 2048;
+// How weights are asked for ahead of their use: far enough for memory, into L2, which has room for
+// more requests under way than L1; or near, into L1, where much is computed with each of them.
+enum class Ahead { Near, Far };
+
+constexpr int64_t bytes_ahead(Ahead ahead) { return ahead == Ahead::Near ? 2048 : 8192; }
 
 template <class V>
 inline __attribute__((always_inline)) void finish(const LinearCall& call, int64_t row,
@@ -70,7 +73,7 @@ inline __attribute__((always_inline)) void multiply_panel(const LinearCall& call
   int64_t entry = row;
   for (int64_t b = 0; b < columns / kQuantBlock; ++b, entry += tile.rows) {
     const BlockAddress at = block_at<F>(weights, b);
-    V::template prefetch<layout_of(F).block_bytes()>(at.quants);
+    V::template prefetch<layout_of(F).block_bytes(), Ahead::Far>(at.quants);
     const auto block = V::template load_block<F, D>(at, decoded);
     if constexpr (requires { &V::template add_block<F, D, R>; }) {
       V::template add_block<F, D, R>(block, tile, entry, sum);

@@ -48,7 +48,7 @@ void multiply_tall_panel(const LinearCall& call, const TallTiles& tall, int64_t 
   }
   for (int64_t b = 0; b < columns / kQuantBlock; ++b) {
     const BlockAddress at = block_at<F>(weights, b);
-    V::template prefetch<layout_of(F).block_bytes()>(at.quants);
+    V::template prefetch<layout_of(F).block_bytes(), Ahead::Near>(at.quants);
     const auto block = load_tall<V, F, D>(at, decoded);
     for (int64_t t = 0; t < tall.count; ++t) {
       const ActivationTile& tile = tall.tile[t];

@@ -52,7 +52,7 @@ void multiply_float_panel(const LinearCall& call, int64_t row, int64_t panel) {
   for (int r = 0; r < R; ++r) even[r] = odd[r] = V::zero();
   int64_t k = 0;
   for (; k + 2 <= columns; k += 2, weights += 2 * bytes) {
-    V::template prefetch<2 * bytes>(weights);
+    V::template prefetch<2 * bytes, Ahead::Near>(weights);
     const auto first = V::template load_floats<F>(weights);
     const auto second = V::template load_floats<F>(weights + bytes);
 #pragma GCC unroll 16
