@@ -22,6 +22,8 @@ from legato.speculative.rota import (
     LONGEST_REST,
     LONGEST_WAIT,
     MOST_HOPED,
+    QUESTION_NS,
+    REVIEW,
     Rota,
 )
 from legato.speculative.row_prices import PriceList
@@ -60,16 +62,33 @@ class CountingDrafter:
 
 
 @pytest.mark.parametrize("decodes", [1, FEW])
-def test_few_sequences_are_asked_in_every_step_and_less_often_where_nothing_comes_of_it(decodes):
+def test_few_sequences_are_asked_in_every_step_and_less_often_where_that_does_not_pay(decodes):
     rota = Rota()
     assert all(rota.begin(decodes) and rota.asks_all(decodes) for _ in range(20))
     for _ in range(100):
-        rota.note(set())
+        rota.note(set(), 0.0)
     assert sum(rota.begin(decodes) for _ in range(100)) == 100 // LONGEST_REST
     assert sum(rota.begin(8) for _ in range(320)) == 320 // (8 * LONGEST_REST)
-    rota.note({"sure"})
-    rota.note(set())
-    assert all(rota.begin(decodes) for _ in range(20))
+
+
+def test_who_is_asked_seldom_is_asked_in_every_step_again_when_drafts_pay():
+    rota, won_ns = Rota(), 0.0
+    for _ in range(100):
+        rota.note(set(), won_ns)
+    for _ in range(100):
+        won_ns += 2 * QUESTION_NS
+        rota.note(set(), won_ns)
+    assert all(rota.begin(FEW) for _ in range(20))
+
+
+@pytest.mark.parametrize(("share", "pays"), [(0.5, False), (2.0, True)])
+def test_drafts_pay_where_they_win_more_than_asking_takes(share, pays):
+    rota = Rota()
+    for number in range(1, 1 + REVIEW * LONGEST_REST):
+        rota.note({"drafts"} if number % 2 else set(), number * share * QUESTION_NS)
+    rota.note(set(), 0.0)
+    asked = sum(rota.begin(FEW) for _ in range(20 * LONGEST_REST))
+    assert (asked == 20 * LONGEST_REST) == pays
 
 
 @pytest.mark.parametrize("decodes", [4, 8, 32, 200])
@@ -81,10 +100,10 @@ def test_many_sequences_are_asked_together_and_seldom(decodes):
 
 def test_who_is_promising_is_asked_in_every_step_alone():
     rota = Rota()
-    rota.note({"sure"})
+    rota.note({"sure"}, 0.0)
     assert all(rota.begin(8) for _ in range(20))
     assert not rota.asks_all(8)
-    rota.note(set())
+    rota.note(set(), 0.0)
     assert not all(rota.begin(8) for _ in range(20))
 
 

@@ -44,6 +44,12 @@ class DraftAccount:
         self._drafter_ns += time_ns
 
     @property
+    def won_ns(self) -> float:
+        """What the accepted tokens would have taken without drafts, less what drafts added to the
+        steps; by the prediction."""
+        return self._earned_ns - (self._predicted_ns - self._plain_ns)
+
+    @property
     def figures(self) -> SpeculationFigures:
         """The totals now; the same object as long as nothing changes."""
         if self._figures is None:

@@ -2,7 +2,7 @@
 
 A sequence that has just drafted is asked in every step. The others are asked all
 together every few steps: of many sequences, where a draft seldom pays, more seldom than of few,
-and more seldom the longer nothing was drafted.
+and more seldom where drafts win less time than looking for them takes.
 Where no draft could pay, however good, nobody is asked, nor told of texts.
 """
 
@@ -11,16 +11,21 @@ from __future__ import annotations
 from legato.scheduler.sequence import Sequence
 
 FEW = 2
-"""With up to this many sequences all are asked in every step, as long as something is drafted."""
+"""With up to this many sequences all are asked in every step, as long as that pays."""
 
-PATIENCE = 4
-"""So often in a row everybody is asked in vain before they are asked half as often."""
+QUESTION_NS = 80_000
+"""What asking takes, with all that a step does for it: Python whose data the weights pushed out of
+the caches (measured with two sequences; `benchmarks/RESULTS.md`)."""
+
+REVIEW = 8
+"""So many questions have to win together what they took; if not, everybody is asked half as
+often, and if they do, twice as often again."""
 
 LONGEST_REST = 4
 """How many times as seldom, at most."""
 
 LONGEST_WAIT = 16
-"""Steps after which everybody is asked again, at most, as long as something is drafted."""
+"""Steps after which everybody is asked again, at most, as long as that pays."""
 
 MOST_HOPED = 0.8
 """Where a drafted row must add more tokens than this to pay, hardly any does, and what could be won
@@ -36,7 +41,9 @@ class Rota:
     def __init__(self) -> None:
         self.promising: set[Sequence] = set()
         self._steps = 0
-        self._vain = 0  # questions since something was drafted
+        self._rest = 1  # how many times as seldom as usual everybody is asked
+        self._questions = 0  # since the last review
+        self._won_ns = 0.0  # by drafts up to then
         self._hopeless = 0  # so many sequences that no draft pays; 0: none is known
 
     def begin(self, decodes: int) -> bool:
@@ -54,9 +61,14 @@ class Rota:
     def asks_all(self, decodes: int) -> bool:
         """Whether everybody is asked in this step."""
         wait = 1 if decodes <= FEW else min(decodes, LONGEST_WAIT)
-        return self._steps % (wait * min(1 << self._vain // PATIENCE, LONGEST_REST)) == 0
+        return self._steps % (wait * self._rest) == 0
 
-    def note(self, drafted: set[Sequence]) -> None:
-        """It was asked, and these drafted."""
+    def note(self, drafted: set[Sequence], won_ns: float) -> None:
+        """It was asked, and these drafted; all drafts verified so far have won `won_ns`."""
         self.promising = drafted
-        self._vain = 0 if drafted else min(self._vain + 1, PATIENCE * LONGEST_REST)
+        self._questions += 1
+        if self._questions < REVIEW:
+            return
+        pays = won_ns - self._won_ns > REVIEW * QUESTION_NS
+        self._rest = max(1, self._rest // 2) if pays else min(2 * self._rest, LONGEST_REST)
+        self._questions, self._won_ns = 0, won_ns

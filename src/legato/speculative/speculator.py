@@ -104,7 +104,7 @@ class BatchSpeculator(Generic[T]):
             limit_ns = prices.limit_ns(budget.slack_ns)
             drafts, expected = self._book.propose(asked, prices, limit_ns)
             chosen = {s: draft for s, draft in zip(who, drafts, strict=True) if draft}
-        self._rota.note(set(chosen))
+        self._rota.note(set(chosen), self._account.won_ns)
         if chosen:
             wider_ns = prices.times[sum(map(len, chosen.values()))]
             self._account.chosen(prices.times[0], wider_ns, decodes, expected)
