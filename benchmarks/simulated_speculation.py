@@ -1,15 +1,17 @@
 """The load of `speculation_load.py` in virtual time: what drafts do to it, machine noise aside.
 
     python benchmarks/simulated_speculation.py [--drafter recall] [--shares 0.5 0.8] [--seeds 8]
-        [--fresh] [--noise 0] [--texts FILE] [--batches 1 2 4]
+        [--fresh] [--noise 0] [--asking 80] [--texts FILE] [--batches 1 2 4]
 
 The model writes its answers to all speculation workloads once (kept in FILE). Then the engine
 serves them to Poisson arrivals with a backend that looks each token up, and every step takes what
 the machine's profile predicts, times a lognormal error of each step (`noise`). Drafters see real
-texts, so that drafts are right as often as they really are; looking for them takes no time here.
+texts, so that drafts are right as often as they really are; looking for them takes `asking`
+microseconds whenever a step does.
 `--fresh` computes every prompt; without it they are in the prefix cache but for their last block.
-With `--batches` there are no arrivals, but so many texts of one workload at a time, and a line for
-each: how long they take until the last is done without drafts, over the same with them.
+With `--batches` there are no arrivals, but so many texts of one workload at a time (when one is
+done the next begins), and a line for each: how long all take without drafts, over the same with
+them.
 Virtual time: equal options give equal figures. The last line is JSON.
 """
 
@@ -18,6 +20,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Callable
+from collections.abc import Sequence as List
 from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice, product
 from pathlib import Path
@@ -27,7 +31,7 @@ import numpy as np
 from legato.assemble import build_model_program, known_followers
 from legato.backends.base import StepInput, StepOutput
 from legato.backends.simulated import Price, SimulatedBackend
-from legato.bench.speculate import load_workloads
+from legato.bench.speculate import TURNOVER, load_workloads
 from legato.cli.calibrate import known_profile
 from legato.clock import VirtualClock
 from legato.config import EngineConfig
@@ -41,15 +45,18 @@ from legato.models.catalogue import DEFAULT_MODEL
 from legato.models.hub import resolve_model
 from legato.models.load import load_model
 from legato.program.program import Program
+from legato.scheduler.budget import StepBudget
+from legato.scheduler.drafts import Speculator
+from legato.scheduler.sequence import Sequence
 from legato.speculative.make import make_speculator
 from legato.speculative.ngrams import NGramTable
+from legato.speculative.rota import QUESTION_NS
 from legato.speculative.settings import parse_speculation
 from legato.text.tokenizer import load_tokenizer
 from simulated_load import MEMORY_BYTES, NoisySteps
 from speculation_load import Prompt, Served, arrivals_at, figures_of, print_figures, serve
 
-FAR_APART = 60
-"""Seconds between two batches."""
+Propose = Callable[[dict[Sequence, int], StepBudget], dict[Sequence, List[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Load:
     answered: list[Answered]
     output: int
     noise: float
+    asking_us: float
 
     def serve(self, drafter: str, arrivals: list[float], seed: int) -> Served:
         """Serve it once, with prompts in the cache if the engine keeps them."""
@@ -106,7 +114,7 @@ class Load:
             clock,
             self.eos_ids,
             profile=self.profile,
-            speculator=make_speculator(parse_speculation(drafter), clock, lambda: self.followers),
+            speculator=self._speculator(drafter, clock),
         )
         prompts = [one.prompt for one in self.answered]
         if self.config.prefix_cache:
@@ -115,6 +123,23 @@ class Load:
         for number, one in enumerate(self.answered):
             assert served.texts[str(number)] == list(one.answer[: self.output])
         return served
+
+    def _speculator(self, drafter: str, clock: VirtualClock) -> Speculator | None:
+        followers = self.followers
+        made = make_speculator(parse_speculation(drafter), clock, lambda: followers)
+        if made is not None:
+            made.propose = asking(made.propose, clock, round(1000 * self.asking_us))  # type: ignore[assignment]
+        return made
+
+
+def asking(propose: Propose, clock: VirtualClock, takes_ns: int) -> Propose:
+    """`propose`, which takes some time."""
+
+    def timed(limits: dict[Sequence, int], budget: StepBudget) -> dict[Sequence, List[int]]:
+        clock.advance(takes_ns)
+        return propose(limits, budget)
+
+    return timed
 
 
 def main() -> None:
@@ -141,21 +166,17 @@ def compare_workloads(load: Load, drafters: list[str], batches: list[int]) -> No
     """A line for each drafter and number of texts at a time."""
     found = []
     for drafter, batch in product(drafters, batches):
+        config = replace(load.config, max_sequences=batch)
         gains = {}
         for name, members in workloads_of(load.answered).items():
-            own = replace(load, answered=list(islice(cycle(members), max(batch, len(members)))))
-            arrivals = [float(FAR_APART * (i // batch)) for i in range(len(own.answered))]
-            runs = (own.serve(each, arrivals, 0) for each in ("off", drafter))
-            plain, drafted = (sum(map(max, batched(run.whole_ns, batch))) for run in runs)
+            answered = list(islice(cycle(members), max(TURNOVER * batch, len(members))))
+            own = replace(load, answered=answered, config=config)
+            arrivals = [0.0] * len(answered)
+            plain, drafted = (own.serve(each, arrivals, 0).seconds for each in ("off", drafter))
             gains[name] = round(plain / drafted, 3)
         print(drafter, batch, gains, flush=True)
         found.append({"drafter": drafter, "batch": batch, **gains})
     print(json.dumps(found))
-
-
-def batched(times: list[float], count: int) -> list[list[float]]:
-    """Of `count` requests that come together, one after the other."""
-    return [times[first : first + count] for first in range(0, len(times), count)]
 
 
 def workloads_of(answered: list[Answered]) -> dict[str, list[Answered]]:
@@ -176,6 +197,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--asking", type=float, default=QUESTION_NS / 1000, help="microseconds")
     parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--fresh", action="store_true", help="no prefix cache")
     parser.add_argument("--texts", type=Path, help="where the model's answers are kept")
@@ -199,6 +221,7 @@ def make_load(chosen: argparse.Namespace) -> Load:
         answered=[answered[i] for i in islice(cycle(order), chosen.requests)],
         output=chosen.output,
         noise=chosen.noise,
+        asking_us=chosen.asking,
     )
 
 

@@ -24,7 +24,7 @@ from legato.speculative.speculator import BatchSpeculator
 from legato.speculative.suffix import SuffixDrafter
 from null.fake_backend import make_engine
 
-PLAIN = Run((3.0, 1.0), 100, 100, SpeculationFigures(), ((1, 2),))
+PLAIN = Run(4.0, 100, 100, SpeculationFigures(), ((1, 2),))
 DRAFTS = SpeculationFigures(
     *(40, 80, 60, (40, 30), (40, 20)),
     drafter_ns=20_000_000,
@@ -33,7 +33,7 @@ DRAFTS = SpeculationFigures(
     expected_ns=2.0e9,
     earned_ns=2.4e9,
 )
-DRAFTING = Run((1.5, 0.5), 100, 40, DRAFTS, ((1, 2),), 0.5, 1_600_000_000)
+DRAFTING = Run(2.0, 100, 40, DRAFTS, ((1, 2),), 0.5, 1_600_000_000)
 
 
 def test_the_workloads_are_conversations_that_end_with_the_user():
@@ -60,11 +60,11 @@ def test_theory_at_known_points(rate, depth, tokens):
 
 
 def test_a_result_is_the_ratio_of_all_rounds_beside_theory():
-    slow = replace(DRAFTING, parts=(1.5, 2.5))
+    slow = replace(DRAFTING, seconds=4.0)
     result = _result("quote", 1, "suffix", [PLAIN] * 3, [DRAFTING, slow, DRAFTING])
     assert result.speedup == 12 / 8
     assert result.typical == 2.0
-    assert 0.4 <= result.low < (2.0**5 * 0.4) ** (1 / 6) < result.high <= 2.0
+    assert 1.0 <= result.low < 2.0 ** (2 / 3) < result.high <= 2.0
     assert result.copied == 0.5
     assert result.tokens_per_s == 50.0
     assert result.acceptance == pytest.approx(60 / 70)
@@ -78,22 +78,25 @@ def test_a_result_is_the_ratio_of_all_rounds_beside_theory():
 
 
 def test_engines_answer_equally_whoever_drafts_and_take_turns():
-    clock, order = VirtualClock(), []
-    prompts = [tuple(range(20)), tuple(range(5, 30))]
+    clock, order, running = VirtualClock(), [], []
+    prompts = [tuple(range(20)), tuple(range(5, 30)), tuple(range(9, 40))]
     engines = {name: make_engine()[0] for name in ("a", "b")}
     for name, engine in engines.items():
         step = engine.step
 
-        def take_a_second(name=name, step=step):
+        def take_a_second(name=name, engine=engine, step=step):
             order.append(name)
             clock.advance(1_000_000_000)
-            return step()
+            events = step()
+            running.append(engine.stats().running)
+            return events
 
         engine.step = take_a_second
-    found = answer_in_turns(engines, prompts, 8, clock=clock, turn_ns=2_000_000_000)
+    found = answer_in_turns(engines, prompts, 8, 2, clock=clock, turn_ns=2_000_000_000)
     assert order[:8] == ["a", "a", "b", "b", "b", "b", "a", "a"]
     assert found["a"].texts == found["b"].texts
-    assert [len(text) for text in found["a"].texts] == [8, 8]
+    assert [len(text) for text in found["a"].texts] == [8, 8, 8]
+    assert max(running) == 2
     assert found["a"].seconds == found["b"].seconds == order.count("a")
 
 

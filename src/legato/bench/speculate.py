@@ -22,6 +22,9 @@ from legato.metrics.paired import mean_interval
 NGRAM = 4
 """Tokens in a row that count as copied."""
 
+TURNOVER = 2
+"""At least so many conversations for each that is under way at a time."""
+
 Conversation = list[dict[str, str]]
 Tokens = tuple[int, ...]
 
@@ -39,25 +42,20 @@ class Run:
     """One pass over a workload.
 
     Attributes:
-        parts: seconds that each group of conversations took.
+        seconds: from the first step to the last.
         drafts: what became of drafts.
         texts: the tokens of each answer.
         copied: share of the output tokens that end an n-gram of the prompt.
         draft_steps_ns: time of the steps that had drafts.
     """
 
-    parts: tuple[float, ...]
+    seconds: float
     tokens: int
     steps: int
     drafts: SpeculationFigures
     texts: tuple[Tokens, ...]
     copied: float = 0.0
     draft_steps_ns: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """Of all groups."""
-        return sum(self.parts)
 
     @property
     def acceptance(self) -> float:
@@ -72,9 +70,10 @@ class SpeculationResult:
 
     Attributes:
         copied: share of the output tokens that end an n-gram of the prompt.
+        batch: conversations at a time; when one is answered the next begins.
         speedup: time without speculation over time with it, of all rounds together.
-        typical: the median of that ratio over all pairs: the same conversations, in turns.
-        low, high: 95 % bounds of the ratio's mean over the pairs (geometric, bootstrap).
+        typical: the median of that ratio over the rounds.
+        low, high: 95 % bounds of the ratio's mean over the rounds (geometric, bootstrap).
         theory: (1 − a^{k+1}) / (1 − a) tokens a step at the measured acceptance a and mean depth
             k of all sequence steps, over the measured ratio of step times.
         drafted_per_step: k, mean drafted tokens of a sequence in a step.
@@ -127,8 +126,7 @@ def measure_speculation(
     `engines` by drafter; the first one drafts nothing. LegatoError where texts differ, or where
     all are empty.
     """
-    count = max(batch, len(prompts))
-    asked = list(islice(cycle(prompts), count - count % batch or batch))
+    asked = list(islice(cycle(prompts), max(TURNOVER * batch, len(prompts))))
     runs: dict[str, list[Run]] = {name: [] for name in engines}
     for number in range(rounds + 1):
         for name, run in _passes(engines, asked, batch, max_tokens).items():
@@ -148,24 +146,21 @@ def _passes(
 ) -> dict[str, Run]:
     """All engines through `prompts`, `batch` at a time."""
     before = {name: engine.stats() for name, engine in engines.items()}
-    groups = [
-        answer_in_turns(engines, prompts[first : first + batch], max_tokens)
-        for first in range(0, len(prompts), batch)
-    ]
+    found = answer_in_turns(engines, prompts, max_tokens, batch)
     return {
-        name: _run([group[name] for group in groups], prompts, before[name], engine.stats())
+        name: _run(found[name], prompts, before[name], engine.stats())
         for name, engine in engines.items()
     }
 
 
 def _run(
-    groups: Sequence[Answers], prompts: Sequence[Tokens], before: EngineStats, after: EngineStats
+    answers: Answers, prompts: Sequence[Tokens], before: EngineStats, after: EngineStats
 ) -> Run:
-    texts = tuple(tuple(text) for group in groups for text in group.texts)
+    texts = tuple(map(tuple, answers.texts))
     tokens = sum(map(len, texts))
     copied = sum(copied_tokens(p, text) for p, text in zip(prompts, texts, strict=True))
     return Run(
-        tuple(group.seconds for group in groups),
+        answers.seconds,
         tokens,
         after.steps - before.steps,
         after.speculation.since(before.speculation),
@@ -188,11 +183,7 @@ def _ngrams(tokens: Sequence[int]) -> Iterator[tuple[int, ...]]:
 def _result(
     workload: str, batch: int, name: str, plain: Sequence[Run], drafting: Sequence[Run]
 ) -> SpeculationResult:
-    pairs = [
-        one / other
-        for p, d in zip(plain, drafting, strict=True)
-        for one, other in zip(p.parts, d.parts, strict=True)
-    ]
+    pairs = [p.seconds / d.seconds for p, d in zip(plain, drafting, strict=True)]
     bounds = mean_interval([math.log(ratio) for ratio in pairs])
     run, base = drafting[0], plain[0]
     # Each step of a sequence gives one token and the accepted ones.
