@@ -21,7 +21,7 @@ Range cut(int64_t total, int64_t items, int64_t item) {
   return {total * item / items, total * (item + 1) / items};
 }
 
-// Ask for the weights of a panel and of those behind it.
+// Ask for the weights of a panel and of those behind it, into L2.
 void prefetch(const PackedWeight& weight, int64_t panel) {
   const int64_t size = packed_bytes(weight.format, weight.rows, weight.columns);
   const int64_t start = size / weight.panels() * panel;

@@ -23,4 +23,4 @@ libraries=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)"
 export ASAN_OPTIONS=detect_leaks=0 PYTHONDONTWRITEBYTECODE=1
 PYTHONPATH=$(dirname "$package"):$libraries exec "$python" -S -m pytest -p no:cacheprovider tests/op \
-  tests/bench/test_bench_receiver.py tests/native/test_native_drafters.py
+  tests/bench/test_bench_receiver.py tests/native/test_native_drafters.py tests/native/test_native_book.py
