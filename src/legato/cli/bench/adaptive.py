@@ -143,7 +143,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: object) -> None:
         pressed.append(number)
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, note)
     try:
