@@ -9,6 +9,7 @@ import pytest
 from legato.core import Request, SamplingParams
 from legato.llm import LLM
 from legato.speculative.make import make_speculator
+from legato.speculative.native_book import native_book
 from legato.speculative.settings import SpeculationSettings
 from model.test_engine_invariance import FAMILIES, backend, bits, generate, make_engine
 
@@ -46,7 +47,8 @@ def requests() -> list[Request]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_drafts_change_no_bit(family, backend, drafter, depth):
     plain = generate(make_engine(family, backend=backend), requests())
-    speculator = make_speculator(SpeculationSettings(drafter=drafter, k=depth))
+    settings = SpeculationSettings(drafter=drafter, k=depth)
+    speculator = make_speculator(settings, make_book=native_book)
     engine = make_engine(family, speculator, backend=backend)
     drafted = generate(engine, requests())
     assert {k: bits(v) for k, v in drafted.items()} == {k: bits(v) for k, v in plain.items()}
