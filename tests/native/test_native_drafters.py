@@ -37,14 +37,8 @@ def table(alphabet: int) -> NGramTable:
 
 
 def native_recall(table: NGramTable, shared: int) -> _native.RecallDrafter:
-    followers = table.followers.values()
-    return _native.RecallDrafter(
-        np.fromiter(table.followers, np.int64, len(table.followers)),
-        ids([follower.token for follower in followers]),
-        np.array([follower.confidence for follower in followers], np.uint8),
-        [places[0] for places in RecallDrafter(table).priors],
-        shared,
-    )
+    rates = [places[0] for places in RecallDrafter(table).priors]
+    return _native.RecallDrafter(*table.arrays(), rates, shared)
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from legato import _native
 from legato.speculative.accept import DECAY, PRIOR_RATES, PRIOR_TRIALS, Rates
 from legato.speculative.depth import MIN_GAIN
@@ -24,13 +22,6 @@ def _drafter(settings: SpeculationSettings, followers: Followers) -> tuple[_nati
     if settings.drafter == "suffix":
         return _native.SuffixDrafter(settings.shared), PRIOR_RATES
     table = followers()
-    known = table.followers.values()
     priors = prior_rates(table)
-    recall = _native.RecallDrafter(
-        np.fromiter(table.followers, np.int64, len(table.followers)),
-        np.array([follower.token for follower in known], np.int32),
-        np.array([follower.confidence for follower in known], np.uint8),
-        [places[0] for places in priors],
-        settings.shared,
-    )
-    return recall, priors
+    rates = [places[0] for places in priors]
+    return _native.RecallDrafter(*table.arrays(), rates, settings.shared), priors

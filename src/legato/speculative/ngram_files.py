@@ -36,14 +36,10 @@ def followers_path(folder: Path, weights: Mapping[str, Tensor]) -> Path:
 
 def save_followers(path: Path, table: NGramTable) -> None:
     """Write `table`, whole or not at all. Raises OSError."""
-    followers = table.followers.values()
+    keys, tokens, classes = table.arrays()
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(
-            file,
-            keys=np.fromiter(table.followers, np.int64, len(table.followers)),
-            tokens=np.array([follower.token for follower in followers], np.int32),
-            classes=np.array([follower.confidence for follower in followers], np.uint8),
-            rates=np.array(table.rates),
+            file, keys=keys, tokens=tokens, classes=classes, rates=np.array(table.rates)
         )
 
 

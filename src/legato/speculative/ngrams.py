@@ -9,6 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+
 ORDER = 3
 """Longest context, in tokens."""
 
@@ -48,6 +55,15 @@ class NGramTable:
         """`rates`: how often the tokens of each class are right."""
         self.followers = dict(followers or {})
         self.rates = tuple(rates or (_PRIOR_RATE,) * NUM_CLASSES)
+
+    def arrays(self) -> tuple[I64, I32, U8]:
+        """Keys of contexts, the token that follows each, and its class; all [contexts]."""
+        known = self.followers.values()
+        return (
+            np.fromiter(self.followers, np.int64, len(self.followers)),
+            np.array([follower.token for follower in known], np.int32),
+            np.array([follower.confidence for follower in known], np.uint8),
+        )
 
     def follower(self, context: Sequence[int]) -> Follower | None:
         """What follows the longest known end of `context`, of which the last tokens count."""
