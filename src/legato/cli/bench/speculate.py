@@ -13,8 +13,7 @@ import typer
 from legato.cli.arguments import DEFAULT, ModelOption, OfflineConfig, expand_dataclasses
 
 if TYPE_CHECKING:
-    from legato.assemble import Assembled
-    from legato.bench.speculate import Conversation, SpeculationResult
+    from legato.bench.speculate import SpeculationResult
 
 
 @expand_dataclasses
@@ -42,6 +41,7 @@ def bench_speculate(
     from legato.bench.speculate import load_workloads, measure_speculation
     from legato.cli.progress import resolve_with_progress
     from legato.clock import RealClock
+    from legato.llm_inputs import Inputs
 
     known = load_workloads()
     chosen = [w for w in known if not workload or w.name in workload]
@@ -53,6 +53,7 @@ def bench_speculate(
     with ExitStack() as stack:
         first = assemble(path, replace(config, speculate="off"), RealClock())
         plain = stack.enter_context(closing(first.engine))
+        inputs = Inputs(first.tokenizer, first.template, plain.max_context)
         engines = {"off": plain}
         for name in drafters:  # over the same weights: copies of them are not equally fast
             own = replace(config, speculate=name)
@@ -60,21 +61,13 @@ def bench_speculate(
             engines[name] = stack.enter_context(closing(drafting))
         for size in batch:
             for one in chosen:
-                prompts = [encode_chat(first, c) for c in one.conversations]
+                prompts = [inputs.conversation(c).token_ids for c in one.conversations]
                 results += measure_speculation(
                     engines, one.name, prompts, size, max_tokens=output, rounds=rounds
                 )
                 print_results(results[-len(drafters) :])
     if as_json:
         print(json.dumps({"model": path.name, "results": [r.to_json() for r in results]}))
-
-
-def encode_chat(parts: Assembled, conversation: Conversation) -> tuple[int, ...]:
-    """The prompt of a conversation, as token ids."""
-    from legato.text.prompt import chat_prompt
-
-    limit = parts.engine.max_context
-    return chat_prompt(parts.tokenizer, parts.template, conversation, limit)[1]
 
 
 def print_results(results: Sequence[SpeculationResult]) -> None:
