@@ -29,7 +29,7 @@ from legato.self_draft import open_self_draft
 from legato.speculative.make import MakeBook, make_speculator, reference_book
 from legato.speculative.ngram_files import followers_path, load_followers
 from legato.speculative.ngrams import NGramTable
-from legato.speculative.settings import parse_speculation
+from legato.speculative.settings import SpeculationSettings, parse_speculation
 from legato.text.chat import ChatTemplate, chat_template_of
 from legato.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -75,7 +75,7 @@ def build_engine(
     Raises as `assemble` does.
     """
     check_sizes(config)
-    parse_speculation(config.speculate)  # refused before anything is loaded
+    settings = parse_speculation(config.speculate)
     tokenizer = tokenizer or load_tokenizer(model.tokenizer)
     program = build_model_program(model, config)
     with ExitStack() as opened:
@@ -83,7 +83,7 @@ def build_engine(
         backend = create_backend(program, model.weights, config, beside=other)
         opened.callback(backend.close)
         target = Target(model, program, backend, tokenizer)
-        draft = _open_draft(target, config)
+        draft = _open_draft(settings, target, config)
         if draft is not None:
             opened.callback(draft.backend.close)
         draft_bytes = 0 if draft is None else draft.block_bytes
@@ -97,14 +97,15 @@ def build_engine(
             clock,
             frozenset(tokenizer.eos_ids),
             profile=profile,
-            speculator=_speculator(target, draft, sized, profile, clock),
+            speculator=_speculator(settings, target, draft, sized, profile, clock),
         )
         opened.pop_all()
         return engine
 
 
-def _open_draft(target: Target, config: EngineConfig) -> Draft | None:
-    settings = parse_speculation(config.speculate)
+def _open_draft(
+    settings: SpeculationSettings, target: Target, config: EngineConfig
+) -> Draft | None:
     if settings.drafter == "draft":
         return open_draft_model(settings.model, target, config)
     if settings.drafter == "self":
@@ -114,13 +115,13 @@ def _open_draft(target: Target, config: EngineConfig) -> Draft | None:
 
 
 def _speculator(
+    settings: SpeculationSettings,
     target: Target,
     draft: Draft | None,
     config: EngineConfig,
     profile: MachineProfile,
     clock: Clock,
 ) -> Speculator | None:
-    settings = parse_speculation(config.speculate)
     if draft is None:
         return make_speculator(
             settings, clock, lambda: known_followers(target.model), _make_book(config)

@@ -60,11 +60,11 @@ class BatchSpeculator(Generic[T]):
         """See `scheduler.drafts.Speculator`."""
         start_ns = self._now_ns()
         try:
+            if budget.has_prompts and not self._depth:
+                return {}  # beside prompt rows no row is free, and the step is long as it is
             past = sum([s.num_computed for s in limits]) // max(1, len(limits))
             if self._depth:
                 return self._propose_all(limits, past, budget)
-            if budget.has_prompts:
-                return {}  # beside prompt rows no row is free, and the step is long as it is
             return self._propose_paying(limits, past, budget)
         finally:
             self._account.drafting(self._now_ns() - start_ns)
