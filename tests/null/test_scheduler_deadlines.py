@@ -6,6 +6,7 @@ from scheduling import FixedPlan, add, new_scheduler, shape, step
 
 from legato.scheduler import policy
 from legato.scheduler.scheduler import Scheduler
+from legato.scheduler.sequence import Sequence
 
 
 class SlowRows(FixedPlan):
@@ -16,11 +17,18 @@ def slow_scheduler(**config) -> Scheduler:
     return new_scheduler(num_blocks=400, max_batch_tokens=400, new_plan=SlowRows, **config)
 
 
-def test_a_prefill_leaves_the_streams_on_time():
-    scheduler = slow_scheduler()
+def stream_beside(scheduler: Scheduler, *prompts: int) -> Sequence:
+    """A stream that decodes while prompts of these lengths wait."""
     (stream,) = add(scheduler, 1, length=10)
     step(scheduler)
-    add(scheduler, 2, length=300)
+    for number, length in enumerate(prompts, 2):
+        add(scheduler, number, length=length)
+    return stream
+
+
+def test_a_prefill_leaves_the_streams_on_time():
+    scheduler = slow_scheduler()
+    stream = stream_beside(scheduler, 300)
     stream.due_ns = 60
     assert shape(step(scheduler)) == [("r1", 1), ("r2", 59)]
 
@@ -30,9 +38,7 @@ def test_a_prefill_leaves_time_for_what_steps_take_longer_than_predicted():
         spread = 1.25
 
     scheduler = new_scheduler(num_blocks=400, max_batch_tokens=400, new_plan=SpreadRows)
-    (stream,) = add(scheduler, 1, length=10)
-    step(scheduler)
-    add(scheduler, 2, length=300)
+    stream = stream_beside(scheduler, 300)
     stream.due_ns = 60 + 15
     assert shape(step(scheduler)) == [("r1", 1), ("r2", 59)]
 
@@ -45,10 +51,7 @@ def test_a_prefill_fills_the_step_where_no_stream_runs():
 
 def test_a_prefill_goes_on_beside_streams_that_are_late():
     scheduler = slow_scheduler()
-    (stream,) = add(scheduler, 1, length=10)
-    step(scheduler)
-    add(scheduler, 2, length=100)
-    add(scheduler, 3, length=100)
+    stream = stream_beside(scheduler, 100, 100)
     for _ in range(3):
         stream.due_ns = -1000
         assert shape(step(scheduler)) == [("r1", 1), ("r2", policy.LEAST_CHUNK)]
@@ -56,10 +59,7 @@ def test_a_prefill_goes_on_beside_streams_that_are_late():
 
 def test_rest_of_the_time_goes_to_the_next_in_rank():
     scheduler = slow_scheduler()
-    (stream,) = add(scheduler, 1, length=10)
-    step(scheduler)
-    add(scheduler, 2, length=30)
-    add(scheduler, 3, length=30)
+    stream = stream_beside(scheduler, 30, 30)
     stream.due_ns = 41
     assert shape(step(scheduler)) == [("r1", 1), ("r2", 30), ("r3", 10)]
 
